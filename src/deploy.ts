@@ -1,3 +1,10 @@
+import { type CertificateFacts, certificateFacts } from './certificate.ts';
+import { deployable, isGood, isStagingIssuer } from './decide.ts';
+import type { Deps } from './deps.ts';
+import { AutocertError, toAutocertError } from './errors.ts';
+import { covers } from './identifier.ts';
+import type { Lease } from './lease.ts';
+import type { DomainObservation, Observation } from './observe.ts';
 import type { Secret } from './secret.ts';
 
 /** A product that serves certificates. */
@@ -50,4 +57,104 @@ export interface Deployed {
   readonly api: string;
   readonly certName: string;
   readonly requestId: string;
+}
+
+/** What became of one domain. */
+export interface Deployment {
+  readonly domain: string;
+  readonly status: 'deployed' | 'in-place' | 'skipped' | 'failed';
+  readonly api?: string;
+  readonly certName?: string;
+  readonly requestId?: string;
+  /** Why it was skipped. */
+  readonly reason?: string;
+  readonly error?: AutocertError;
+}
+
+export interface DeployContext {
+  readonly target: Target;
+  readonly lease: Pick<Lease, 'check'>;
+  /** The push was asked for by name: a worse certificate goes out too, if only it fits the domain. */
+  readonly forced: boolean;
+  readonly deps: Deps;
+}
+
+/**
+ * Puts the certificate on every domain of the observation that does not have it. Every domain is tried; one that fails
+ * is an entry of the answer and stops no other.
+ */
+export async function deploy(
+  observation: Observation,
+  certificate: DeployableCertificate,
+  context: DeployContext,
+): Promise<Deployment[]> {
+  const able = new Set(deployable(observation, context.deps.now()));
+  return Promise.all(
+    observation.domains.map(async (domain): Promise<Deployment> => {
+      if (!able.has(domain)) return notAble(domain);
+      if (hasIt(domain, certificate.fingerprint)) return { domain: domain.domain, status: 'in-place' };
+      try {
+        refuseWorse(observation, domain, certificateFacts(certificate.chain), context);
+        await context.lease.check();
+        const deployed = await context.target.deploy(domain.domain, certificate);
+        context.deps.log.info('deployed', { name: observation.spec.name, domain: domain.domain, ...deployed });
+        return { domain: domain.domain, status: 'deployed', ...deployed };
+      } catch (thrown) {
+        const error = toAutocertError(thrown);
+        context.deps.log.error('deploy_failed', { name: observation.spec.name, domain: domain.domain, error });
+        return { domain: domain.domain, status: 'failed', error };
+      }
+    }),
+  );
+}
+
+function hasIt({ configured, served }: DomainObservation, fingerprint: string): boolean {
+  return configured?.fingerprint === fingerprint && !served.some((edge) => edge.fingerprint && edge.fingerprint !== fingerprint);
+}
+
+function notAble({ domain, status }: DomainObservation): Deployment {
+  if (status === 'online' || status === 'configuring') {
+    return { domain, status: 'skipped', reason: 'a certificate from elsewhere is in place' };
+  }
+  if (status !== 'absent') return { domain, status: 'skipped', reason: `the domain is ${status}` };
+  return { domain, status: 'failed', error: domainNotFound(domain) };
+}
+
+export function domainNotFound(domain: string): AutocertError {
+  return new AutocertError({
+    code: 'DOMAIN_NOT_FOUND',
+    message: `${domain} is not a CDN domain of this account.`,
+    retryable: false,
+    remedy: `Add ${domain} to the CDN, or take it out of the certificate's targets.`,
+  });
+}
+
+/**
+ * Never worse: what would not cover the domain is never pushed. What ends before a good certificate from elsewhere, or
+ * comes from a staging CA where a good one is in place, needs to be forced by name. Throws WORSE_CERTIFICATE.
+ */
+function refuseWorse(
+  { spec, record }: Observation,
+  { domain, configured }: DomainObservation,
+  next: CertificateFacts,
+  { forced, deps }: DeployContext,
+): void {
+  if (!covers(next.identifiers, domain)) throw worse(domain, 'does not cover it');
+  if (next.notAfter <= deps.now()) throw worse(domain, 'has ended');
+  const current = configured?.facts;
+  if (forced || !current || !isGood(current, domain, deps.now())) return;
+  if (isStagingIssuer(next.issuer)) throw worse(domain, 'is from a staging CA, and a good one is in place');
+  const elsewheres = configured.certName !== record.deployed[domain] && current.fingerprint !== next.fingerprint;
+  if (spec.origin === 'discovered' && elsewheres && next.notAfter < current.notAfter) {
+    throw worse(domain, `ends before the one in place (${current.notAfter.toISOString()})`);
+  }
+}
+
+function worse(domain: string, why: string): AutocertError {
+  return new AutocertError({
+    code: 'WORSE_CERTIFICATE',
+    message: `The certificate was not put on ${domain}: it ${why}.`,
+    retryable: false,
+    remedy: `Leave it, or run with {"only": ["${domain}"], "force": true} to push it all the same.`,
+  });
 }

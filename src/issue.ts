@@ -1,3 +1,21 @@
+import { type AcmeAccount, AcmeProblem, type Authorization, createCsr, createPrivateKey, type Order } from './acme.ts';
+import { type CertificateFacts, certificateFacts, checkIssued } from './certificate.ts';
+import type { Deps } from './deps.ts';
+import { AutocertError, toAutocertError } from './errors.ts';
+import type { CertificateSpec } from './inventory.ts';
+import type { Lease } from './lease.ts';
+import {
+  type CertificateRecord,
+  deleteOrder,
+  type OrderInProgress,
+  readOrder,
+  type Store,
+  type StoredCertificate,
+  writeBundle,
+  writeOrder,
+  writeRecord,
+} from './record.ts';
+
 /** Puts the answer to a challenge where the CA looks for it, and takes it away again. */
 export interface Solver {
   readonly type: 'dns-01' | 'http-01';
@@ -16,4 +34,212 @@ export interface Challenge {
   readonly token: string;
   /** RFC 8555 section 8.1; for dns-01 already the base64url digest that goes into the TXT record (section 8.4). */
   readonly keyAuthorization: string;
+}
+
+export interface IssueContext {
+  readonly account: AcmeAccount;
+  readonly directoryUrl: string;
+  /** The CA offers ARI: only then does it know `replaces` (RFC 9773 section 5). */
+  readonly offersRenewalInfo: boolean;
+  readonly preferredChain: string | undefined;
+  readonly store: Store;
+  readonly solver: Solver;
+  readonly lease: Pick<Lease, 'check'>;
+  readonly deps: Deps;
+}
+
+/** A challenge of the CA that is ours to answer. */
+type OpenChallenge = Challenge & { readonly url: string };
+
+/**
+ * One order by RFC 8555 section 7.1: resumed, or opened; its challenges answered; finalized; downloaded; saved. The key
+ * is in the store before the order exists, the order's URL right after, and the certificate before anybody uses it: a
+ * run that is killed anywhere in here costs no second order. Gives the record as it was saved.
+ */
+export async function issue(spec: CertificateSpec, record: CertificateRecord, context: IssueContext): Promise<CertificateRecord> {
+  const { account, store, deps, directoryUrl } = context;
+  const opened = (await resume(spec, record, context)) ?? (await open(spec, record, context));
+  const { inProgress } = opened;
+  let { order } = opened;
+  if (order.status === 'pending') order = await authorize(spec.name, order, inProgress, context);
+  if (order.status === 'ready') {
+    await context.lease.check();
+    deps.log.info('finalizing', { name: spec.name, order: order.url });
+    order = await account.finalize(order, await createCsr({ identifiers: spec.identifiers, privateKey: inProgress.privateKey }));
+  }
+  if (order.status !== 'valid') order = await account.pollOrder(order.url, ['valid']);
+  const pem = await account.certificate(order, { preferredChain: context.preferredChain });
+  const { identifiers } = spec;
+  const chain = checkIssued(pem, inProgress.privateKey, { identifiers, now: deps.now() });
+  const facts = certificateFacts(chain);
+  await writeBundle(store, spec.name, facts.fingerprint, { chain, privateKey: inProgress.privateKey });
+  const issued: CertificateRecord = {
+    version: 1,
+    name: spec.name,
+    certificate: toStored(spec, facts, directoryUrl),
+    deployed: record.deployed,
+  };
+  await writeRecord(store, issued);
+  await deleteOrder(store, spec.name, directoryUrl);
+  deps.log.info('issued', { name: spec.name, serial: facts.serial, notAfter: facts.notAfter, fingerprint: facts.fingerprint });
+  return issued;
+}
+
+interface OpenedOrder {
+  readonly order: Order;
+  readonly inProgress: OrderInProgress;
+}
+
+/** The order that an earlier run left, if it still leads to the certificate that is wanted now. */
+async function resume(
+  spec: CertificateSpec,
+  record: CertificateRecord,
+  context: IssueContext,
+): Promise<OpenedOrder | undefined> {
+  const { account, store, deps, directoryUrl } = context;
+  const inProgress = await readOrder(store, spec.name, directoryUrl);
+  if (!inProgress) return undefined;
+  const order = wants(spec, inProgress) ? await fetchOrder(inProgress, account) : undefined;
+  if (order && order.status !== 'invalid' && !(await isStored(order, record, context))) {
+    deps.log.info('order_resumed', { name: spec.name, order: order.url, status: order.status });
+    return { order, inProgress };
+  }
+  const left = await cleanUp(spec.name, inProgress, context);
+  if (left.length > 0) deps.log.warn('challenge_left_behind', { name: spec.name, identifiers: left.map((one) => one.identifier) });
+  await deleteOrder(store, spec.name, directoryUrl);
+  return undefined;
+}
+
+function wants(spec: CertificateSpec, order: OrderInProgress): boolean {
+  const sameNames = [...spec.identifiers].sort().join() === [...order.identifiers].sort().join();
+  return sameNames && spec.keyType === order.keyType && spec.profile === order.profile;
+}
+
+/** Undefined when the CA never got to answer newOrder, or does not know the order any more. */
+async function fetchOrder({ url }: OrderInProgress, account: AcmeAccount): Promise<Order | undefined> {
+  if (url === undefined) return undefined;
+  try {
+    return await account.order(url);
+  } catch (thrown) {
+    if (thrown instanceof AcmeProblem && [403, 404, 410].includes(thrown.status)) return undefined;
+    throw thrown;
+  }
+}
+
+/** A run that was killed after it saved the certificate leaves an order that has nothing more to give. */
+async function isStored(order: Order, { certificate }: CertificateRecord, { account }: IssueContext): Promise<boolean> {
+  if (order.status !== 'valid' || !certificate) return false;
+  return certificateFacts(await account.certificate(order)).fingerprint === certificate.fingerprint;
+}
+
+async function open(spec: CertificateSpec, record: CertificateRecord, context: IssueContext): Promise<OpenedOrder> {
+  const { store, deps, directoryUrl, lease } = context;
+  const { certificate } = record;
+  const replaces = context.offersRenewalInfo && certificate?.directoryUrl === directoryUrl ? certificate.certId : undefined;
+  const inProgress: OrderInProgress = {
+    directoryUrl,
+    identifiers: [...spec.identifiers],
+    keyType: spec.keyType,
+    profile: spec.profile,
+    replaces,
+    privateKey: await createPrivateKey(spec.keyType),
+    createdAt: deps.now().toISOString(),
+    challenges: [],
+  };
+  await writeOrder(store, spec.name, inProgress);
+  await lease.check();
+  const order = await newOrder(spec, replaces, context);
+  const opened = { ...inProgress, url: order.url };
+  await writeOrder(store, spec.name, opened);
+  deps.log.info('order_opened', { name: spec.name, order: order.url, replaces });
+  return { order, inProgress: opened };
+}
+
+/** RFC 9773 section 5: a CA refuses `replaces` for a certificate it does not know or that was replaced already. */
+async function newOrder(spec: CertificateSpec, replaces: string | undefined, context: IssueContext): Promise<Order> {
+  const { account, deps } = context;
+  const { identifiers, profile } = spec;
+  const request = { identifiers, ...(profile !== undefined && { profile }) };
+  if (replaces === undefined) return account.newOrder(request);
+  try {
+    return await account.newOrder({ ...request, replaces });
+  } catch (thrown) {
+    const refused = ['ACME_ALREADY_REPLACED', 'ACME_MALFORMED', 'ACME_CONFLICT', 'ACME_UNAUTHORIZED'];
+    if (!(thrown instanceof AcmeProblem) || !refused.includes(thrown.code)) throw thrown;
+    deps.log.warn('replaces_refused', { name: spec.name, error: thrown });
+    return account.newOrder(request);
+  }
+}
+
+/** Answers what the CA asks, and takes every answer away again, whatever came of it. */
+async function authorize(name: string, order: Order, saved: OrderInProgress, context: IssueContext): Promise<Order> {
+  const { account, store, solver, lease, deps } = context;
+  const authorizations = await Promise.all(order.authorizations.map((url) => account.authorization(url)));
+  const open = authorizations
+    .filter(({ status }) => status === 'pending')
+    .map((authorization) => openChallenge(authorization, solver, account));
+  const inProgress = { ...saved, challenges: merge(saved.challenges, open) };
+  // Written first: whatever is presented from here on, the next run knows of it.
+  await writeOrder(store, name, inProgress);
+  try {
+    deps.log.info('presenting', { name, type: solver.type, identifiers: open.map(({ identifier }) => identifier) });
+    await allOrFirstError(open.map((challenge) => solver.present(challenge)));
+    await lease.check();
+    await allOrFirstError(open.map((challenge) => account.respond(challenge.url)));
+    deps.log.info('validating', { name, order: order.url });
+    return await account.pollOrder(order.url, ['ready', 'valid']);
+  } finally {
+    const left = await cleanUp(name, inProgress, context);
+    await writeOrder(store, name, { ...inProgress, challenges: left });
+  }
+}
+
+function openChallenge(authorization: Authorization, solver: Solver, account: AcmeAccount): OpenChallenge {
+  const { identifier, challenges } = authorization;
+  const challenge = challenges.find(({ type }) => type === solver.type);
+  if (challenge?.token === undefined) {
+    throw new AutocertError({
+      code: 'ACME_CHALLENGE_UNAVAILABLE',
+      message: `The CA offers no ${solver.type} challenge for ${identifier}, only ${challenges.map(({ type }) => type).join(', ')}.`,
+      retryable: false,
+      remedy: `Set \`challenge.type\` to one that the CA offers for ${identifier}.`,
+    });
+  }
+  const { token, url } = challenge;
+  const keyAuthorization = solver.type === 'dns-01' ? account.dnsKeyAuthorization(token) : account.keyAuthorization(token);
+  return { identifier, token, keyAuthorization, url };
+}
+
+function merge(before: OrderInProgress['challenges'], open: readonly OpenChallenge[]): OrderInProgress['challenges'] {
+  const fresh = open.map(({ identifier, token, keyAuthorization }) => ({ identifier, token, keyAuthorization }));
+  return [...before.filter((one) => !fresh.some(({ token }) => token === one.token)), ...fresh];
+}
+
+/** Gives what could not be taken away: the next run tries again. */
+async function cleanUp(name: string, { challenges }: OrderInProgress, { solver, deps }: IssueContext): Promise<OrderInProgress['challenges']> {
+  const results = await Promise.allSettled(challenges.map((challenge) => solver.cleanUp(challenge)));
+  for (const result of results) {
+    if (result.status === 'rejected') deps.log.warn('clean_up_failed', { name, error: toAutocertError(result.reason) });
+  }
+  return challenges.filter((_, index) => results[index]?.status === 'rejected');
+}
+
+/** Waits for all before it throws: what is under way must not go on behind the back of the clean-up. */
+async function allOrFirstError(promises: readonly Promise<unknown>[]): Promise<void> {
+  const failure = (await Promise.allSettled(promises)).find((result) => result.status === 'rejected');
+  if (failure) throw failure.reason;
+}
+
+function toStored(spec: CertificateSpec, facts: CertificateFacts, directoryUrl: string): StoredCertificate {
+  return {
+    fingerprint: facts.fingerprint,
+    serial: facts.serial,
+    identifiers: [...spec.identifiers],
+    keyType: spec.keyType,
+    profile: spec.profile,
+    directoryUrl,
+    notBefore: facts.notBefore.toISOString(),
+    notAfter: facts.notAfter.toISOString(),
+    certId: facts.certId,
+  };
 }

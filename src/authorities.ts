@@ -1,0 +1,107 @@
+import { openAccount } from './account.ts';
+import { type AcmeSession, openAcme, selectRenewalTime } from './acme.ts';
+import type { CertificateAuthority } from './config.ts';
+import type { Deps } from './deps.ts';
+import { AutocertError } from './errors.ts';
+import type { CertificateSpec } from './inventory.ts';
+import { issue, type Solver } from './issue.ts';
+import type { Lease } from './lease.ts';
+import type { CertificateRecord, RenewalAdvice, Store, StoredCertificate } from './record.ts';
+
+/** The configured CA and its fallbacks, each opened at most once a run and only when something is asked of it. */
+export interface Authorities {
+  readonly directoryUrls: readonly string[];
+  /** Issues from the first CA that can be reached. Gives the record as it was saved. */
+  issue(spec: CertificateSpec, record: CertificateRecord, lease: Lease): Promise<CertificateRecord>;
+  /** ARI of the CA that issued the certificate (RFC 9773), or undefined when it offers none. */
+  renewalAdvice(certificate: StoredCertificate, previous?: RenewalAdvice): Promise<RenewalAdvice | undefined>;
+  close(): void;
+}
+
+export interface AuthoritiesOptions {
+  readonly authorities: readonly (CertificateAuthority & { readonly caBundle: string | undefined })[];
+  readonly preferredChain: string | undefined;
+  readonly store: Store;
+  readonly solver: Solver;
+  readonly deps: Deps;
+}
+
+/** A CA that cannot be reached or is out of order says nothing about the certificate: another one may issue it. */
+const CA_IS_DOWN = ['ACME_UNREACHABLE', 'ACME_UNAVAILABLE', 'ACME_SERVER_INTERNAL'];
+
+export function createAuthorities({ authorities, preferredChain, store, solver, deps }: AuthoritiesOptions): Authorities {
+  const sessions = new Map<string, AcmeSession>();
+  const accounts = new Map<string, ReturnType<typeof openAccount>>();
+
+  function session({ directoryUrl, caBundle }: (typeof authorities)[number]): AcmeSession {
+    const opened = sessions.get(directoryUrl) ?? openAcme({ directoryUrl, caBundle, deps });
+    sessions.set(directoryUrl, opened);
+    return opened;
+  }
+
+  /** One account for all the certificates of a run, also when they ask for it at the same instant. */
+  function account(authority: (typeof authorities)[number], known: boolean): ReturnType<typeof openAccount> {
+    const opened =
+      (known ? accounts.get(authority.directoryUrl) : undefined) ??
+      openAccount(session(authority), authority, store, { known });
+    accounts.set(authority.directoryUrl, opened);
+    return opened;
+  }
+
+  async function issueFrom(authority: (typeof authorities)[number], spec: CertificateSpec, record: CertificateRecord, lease: Lease) {
+    const { renewalInfo } = await session(authority).directory();
+    const { directoryUrl } = authority;
+    const attempt = async (known: boolean) => {
+      const opened = await account(authority, known);
+      const offersRenewalInfo = renewalInfo !== undefined;
+      return issue(spec, record, { account: opened, directoryUrl, offersRenewalInfo, preferredChain, store, solver, lease, deps });
+    };
+    try {
+      return await attempt(true);
+    } catch (thrown) {
+      if (!(thrown instanceof AutocertError) || thrown.code !== 'ACME_ACCOUNT_DOES_NOT_EXIST') throw thrown;
+      deps.log.warn('account_forgotten', { directoryUrl, error: thrown });
+      return attempt(false);
+    }
+  }
+
+  return {
+    directoryUrls: authorities.map(({ directoryUrl }) => directoryUrl),
+
+    async issue(spec, record, lease) {
+      let failure: unknown;
+      for (const authority of authorities) {
+        try {
+          return await issueFrom(authority, spec, record, lease);
+        } catch (thrown) {
+          failure ??= thrown;
+          if (!(thrown instanceof AutocertError) || !CA_IS_DOWN.includes(thrown.code)) throw thrown;
+          deps.log.warn('authority_down', { name: spec.name, directoryUrl: authority.directoryUrl, error: thrown });
+        }
+      }
+      throw failure;
+    },
+
+    async renewalAdvice(certificate, previous) {
+      const issuer = authorities.find(({ directoryUrl }) => directoryUrl === certificate.directoryUrl);
+      if (!issuer || certificate.certId === undefined) return undefined;
+      const asked = session(issuer);
+      if ((await asked.directory()).renewalInfo === undefined) return undefined;
+      const { suggestedWindow, explanationURL, retryAfter } = await asked.renewalInfo(certificate.certId);
+      const [start, end] = [suggestedWindow.start.toISOString(), suggestedWindow.end.toISOString()];
+      // Drawn once a window: a draw at every poll would always end at the window's beginning.
+      const drawn = previous?.start === start && previous.end === end ? previous.selectedTime : undefined;
+      return {
+        start,
+        end,
+        selectedTime: drawn ?? selectRenewalTime(suggestedWindow, deps.random()).toISOString(),
+        ...(explanationURL !== undefined && { explanationURL }),
+        retryAfter: retryAfter.toISOString(),
+      };
+    },
+
+    close() {
+      for (const opened of sessions.values()) opened.close();
+    },
+  };
+}

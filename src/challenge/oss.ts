@@ -1,0 +1,35 @@
+import type { Challenge, Solver } from '../issue.ts';
+
+/** The part of an OSS bucket that this needs; `createOss` gives it. */
+export interface ChallengeBucket {
+  put(key: string, bytes: Uint8Array, options?: { readonly contentType?: string }): Promise<unknown>;
+  delete(key: string): Promise<void>;
+}
+
+export interface OssSolverOptions {
+  /** The bucket that is the origin of the domain. */
+  readonly oss: ChallengeBucket;
+}
+
+/**
+ * http-01 (RFC 8555 section 8.3) by the OSS bucket that is the CDN domain's origin. OSS reads its own writes at once, so
+ * nothing is waited for. The token is the CA's and new for every authorization: nobody else's object has its name.
+ */
+export function createOssSolver({ oss }: OssSolverOptions): Solver {
+  return {
+    type: 'http-01',
+
+    async present(challenge) {
+      const bytes = new TextEncoder().encode(challenge.keyAuthorization);
+      await oss.put(keyOf(challenge), bytes, { contentType: 'application/octet-stream' });
+    },
+
+    async cleanUp(challenge) {
+      await oss.delete(keyOf(challenge));
+    },
+  };
+}
+
+function keyOf({ token }: Challenge): string {
+  return `.well-known/acme-challenge/${token}`;
+}

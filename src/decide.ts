@@ -1,0 +1,228 @@
+import { type CertificateFacts, renewalTime } from './certificate.ts';
+import { covers } from './identifier.ts';
+import type { DomainObservation, Observation } from './observe.ts';
+import type { StoredCertificate } from './record.ts';
+
+export type Reason =
+  | 'Forced'
+  | 'NotIssued'
+  | 'IdentifiersChanged'
+  | 'KeyOrProfileChanged'
+  | 'IssuerChanged'
+  | 'Revoked'
+  | 'ExpiryImminent'
+  | 'BackingOff'
+  | 'SelectedTimeReached'
+  | 'RenewalTimeReached'
+  | 'NotDeployed'
+  | 'NotServed'
+  | 'Current';
+
+export interface Decision {
+  readonly action: 'keep' | 'deploy' | 'renew';
+  readonly reason: Reason;
+  readonly message: string;
+}
+
+export interface DecisionContext {
+  readonly now: Date;
+  /** Milliseconds between two runs: what would fall due before the next one is due now. */
+  readonly interval: number;
+  /** The directories whose certificates count: the configured CA and its fallbacks. */
+  readonly directoryUrls: readonly string[];
+  /** A person or an event asks for a new certificate whatever the rules say. */
+  readonly force: boolean;
+}
+
+type Rule = (observation: Observation, context: DecisionContext) => Decision | undefined;
+
+/** What is to be done for one certificate: the first rule that has an opinion. Pure. */
+export function decide(observation: Observation, context: DecisionContext): Decision {
+  for (const rule of RULES) {
+    const decision = rule(observation, context);
+    if (decision) return decision;
+  }
+  return keep('Current', 'Stored, configured and served.');
+}
+
+/**
+ * The domains that are to have the stored certificate now. Not those that are stopped, and not those that discovery found
+ * with a certificate from elsewhere that is good and will last: it is left alone until its own last third begins.
+ */
+export function deployable({ spec, record, domains }: Observation, now: Date): DomainObservation[] {
+  return domains.filter((domain) => {
+    if (domain.status !== 'online' && domain.status !== 'configuring') return false;
+    return spec.origin === 'configured' || !isElsewheres(domain, record, now);
+  });
+}
+
+/** A certificate on a CDN domain that somebody else put there and that needs nobody's help yet. */
+function isElsewheres({ domain, configured }: DomainObservation, record: Observation['record'], now: Date): boolean {
+  if (!configured?.facts || configured.fingerprint === record.certificate?.fingerprint) return false;
+  if (configured.certName === record.deployed[domain]) return false;
+  const lastsLonger = !record.certificate || configured.facts.notAfter > new Date(record.certificate.notAfter);
+  return lastsLonger && isGood(configured.facts, domain, now);
+}
+
+/** Valid now, for this name, from a CA that clients trust, and not yet in the part of its life in which it is renewed. */
+export function isGood(facts: CertificateFacts, domain: string, now: Date): boolean {
+  const trusted = !facts.selfSigned && !isStagingIssuer(facts.issuer);
+  return trusted && covers(facts.identifiers, domain) && facts.notBefore <= now && now < renewalTime(facts);
+}
+
+/** Let's Encrypt marks its staging intermediates so; other CAs' test hierarchies carry no common mark. */
+export function isStagingIssuer(issuer: string): boolean {
+  return /\(STAGING\)|Fake LE/.test(issuer);
+}
+
+const RULES: readonly Rule[] = [
+  nothingToServe,
+  forced,
+  notIssued,
+  identifiersChanged,
+  keyOrProfileChanged,
+  issuerChanged,
+  revoked,
+  expiryImminent,
+  backingOff,
+  selectedTimeReached,
+  renewalTimeReached,
+  notDeployed,
+  notServed,
+];
+
+/** An order for a certificate that no domain could take now would be wasted. */
+function nothingToServe(observation: Observation, { now }: DecisionContext): Decision | undefined {
+  if (deployable(observation, now).length > 0) return undefined;
+  const elsewhere = observation.domains.find((domain) => isElsewheres(domain, observation.record, now));
+  const until = elsewhere?.configured?.facts?.notAfter;
+  if (until) return keep('Current', `A certificate from elsewhere is in place until ${day(until)} and is left alone.`);
+  const states = [...new Set(observation.domains.map(({ status }) => status))].join(', ');
+  return keep('Current', `No domain of it can take a certificate now (${states}).`);
+}
+
+function forced(_: Observation, { force }: DecisionContext): Decision | undefined {
+  return force ? renew('Forced', 'A new certificate was asked for.') : undefined;
+}
+
+function notIssued({ record }: Observation, context: DecisionContext): Decision | undefined {
+  if (record.certificate) return undefined;
+  return postponed(record, context) ?? renew('NotIssued', 'No certificate is stored.');
+}
+
+function identifiersChanged({ spec, record: { certificate } }: Observation): Decision | undefined {
+  if (!certificate) return undefined;
+  const added = spec.identifiers.filter((name) => !certificate.identifiers.includes(name));
+  const removed = certificate.identifiers.filter((name) => !spec.identifiers.includes(name));
+  if (added.length + removed.length === 0) return undefined;
+  const changes = [...added.map((name) => `+${name}`), ...removed.map((name) => `-${name}`)];
+  return renew('IdentifiersChanged', `The names changed: ${changes.join(' ')}.`);
+}
+
+function keyOrProfileChanged({ spec, record: { certificate } }: Observation): Decision | undefined {
+  if (!certificate) return undefined;
+  if (certificate.keyType !== spec.keyType) {
+    return renew('KeyOrProfileChanged', `The key type changed from ${certificate.keyType} to ${spec.keyType}.`);
+  }
+  if (certificate.profile === spec.profile) return undefined;
+  const [from, to] = [certificate.profile ?? 'none', spec.profile ?? 'none'];
+  return renew('KeyOrProfileChanged', `The profile changed from ${from} to ${to}.`);
+}
+
+/** Also what keeps a staging certificate from being taken for a certificate. */
+function issuerChanged({ record: { certificate } }: Observation, { directoryUrls }: DecisionContext): Decision | undefined {
+  if (!certificate || directoryUrls.includes(certificate.directoryUrl)) return undefined;
+  return renew('IssuerChanged', `The stored certificate is from ${certificate.directoryUrl}.`);
+}
+
+function revoked({ record: { certificate } }: Observation): Decision | undefined {
+  return certificate?.revoked ? renew('Revoked', 'The certificate was revoked.') : undefined;
+}
+
+/**
+ * The floor under every advice and every back-off: the last tenth of the life, and never less than the two next runs.
+ * A certificate that has expired already is due more than any other.
+ */
+function expiryImminent({ record: { certificate } }: Observation, { now, interval }: DecisionContext): Decision | undefined {
+  if (!certificate) return undefined;
+  const lifetime = Date.parse(certificate.notAfter) - Date.parse(certificate.notBefore);
+  const left = Date.parse(certificate.notAfter) - now.getTime();
+  if (left > Math.min(Math.max(lifetime / 10, 2 * interval), lifetime / 2)) return undefined;
+  return renew('ExpiryImminent', left > 0 ? `It ends in ${duration(left)}.` : `It ended ${duration(-left)} ago.`);
+}
+
+/** Only a renewal waits; a stored certificate that is not served everywhere is deployed all the same. */
+function backingOff(observation: Observation, context: DecisionContext): Decision | undefined {
+  const { record } = observation;
+  if (!postponed(record, context)) return undefined;
+  const due = selectedTimeReached(observation, context) ?? renewalTimeReached(observation, context);
+  return due && (notDeployed(observation, context) ?? notServed(observation, context) ?? postponed(record, context));
+}
+
+function postponed({ failures }: Observation['record'], { now }: DecisionContext): Decision | undefined {
+  if (!failures || new Date(failures.nextAttemptAt) <= now) return undefined;
+  const tries = failures.count === 1 ? 'The last try' : `${failures.count} tries`;
+  return keep('BackingOff', `${tries} failed (${failures.code}); the next is at ${failures.nextAttemptAt}.`);
+}
+
+/** RFC 9773 section 4.2, step 3: renew when the selected time would pass before the next wake-up. */
+function selectedTimeReached({ record: { advice } }: Observation, { now, interval }: DecisionContext): Decision | undefined {
+  if (!advice || Date.parse(advice.selectedTime) > now.getTime() + interval) return undefined;
+  const why = advice.explanationURL ? `; the CA explains at ${advice.explanationURL}` : '';
+  return renew('SelectedTimeReached', `The CA suggests a renewal at ${advice.selectedTime}${why}.`);
+}
+
+function renewalTimeReached({ record: { certificate, advice } }: Observation, { now }: DecisionContext): Decision | undefined {
+  if (!certificate || advice || now < renewalTime(lifetimeOf(certificate))) return undefined;
+  return renew('RenewalTimeReached', `It ends in ${duration(Date.parse(certificate.notAfter) - now.getTime())}.`);
+}
+
+function notDeployed(observation: Observation, { now }: DecisionContext): Decision | undefined {
+  const { record } = observation;
+  const missing = deployable(observation, now).filter(
+    ({ configured }) => configured?.fingerprint !== record.certificate?.fingerprint,
+  );
+  const [first] = missing;
+  if (!first) return undefined;
+  const what = first.configured ? 'is configured with another certificate' : 'is configured with no certificate';
+  return deploy('NotDeployed', `${first.domain} ${what}${andMore(missing)}.`);
+}
+
+function notServed(observation: Observation, { now }: DecisionContext): Decision | undefined {
+  const stale = deployable(observation, now)
+    .flatMap(({ served }) => served)
+    .filter(({ fingerprint }) => fingerprint && fingerprint !== observation.record.certificate?.fingerprint);
+  const [first] = stale;
+  return first && deploy('NotServed', `${first.edge} serves another certificate for ${first.domain}${andMore(stale)}.`);
+}
+
+function lifetimeOf(certificate: StoredCertificate): { readonly notBefore: Date; readonly notAfter: Date } {
+  return { notBefore: new Date(certificate.notBefore), notAfter: new Date(certificate.notAfter) };
+}
+
+function keep(reason: Reason, message: string): Decision {
+  return { action: 'keep', reason, message };
+}
+
+function deploy(reason: Reason, message: string): Decision {
+  return { action: 'deploy', reason, message };
+}
+
+function renew(reason: Reason, message: string): Decision {
+  return { action: 'renew', reason, message };
+}
+
+function andMore(found: readonly unknown[]): string {
+  return found.length > 1 ? ` (and ${found.length - 1} more)` : '';
+}
+
+function day(instant: Date): string {
+  return instant.toISOString().slice(0, 10);
+}
+
+/** The largest unit that leaves a number above one: `12 days`, `5 hours`. */
+function duration(milliseconds: number): string {
+  const hours = milliseconds / 3_600_000;
+  if (hours >= 48) return `${Math.floor(hours / 24)} days`;
+  return hours >= 1 ? `${Math.floor(hours)} hours` : `${Math.ceil(milliseconds / 60_000)} minutes`;
+}

@@ -1,0 +1,131 @@
+import type { Config, KeyType } from './config.ts';
+import type { TargetDomain } from './deploy.ts';
+import { AutocertError } from './errors.ts';
+import { registrableDomain } from './identifier.ts';
+
+/** One certificate that is to exist, and the domains that are to serve it. */
+export interface CertificateSpec {
+  readonly name: string;
+  /** A-labels, lower case; at most 100 (RFC 8555 sets no bound, CAs do). */
+  readonly identifiers: readonly string[];
+  readonly keyType: KeyType;
+  readonly profile: string | undefined;
+  readonly domains: readonly string[];
+  /** Named by the config, or found on the account. What was only found is never made worse and never switched on. */
+  readonly origin: 'configured' | 'discovered';
+}
+
+/** A domain of the account that is nobody's work, and why. */
+export interface IgnoredDomain {
+  readonly domain: string;
+  readonly reason: string;
+}
+
+export interface Inventory {
+  readonly specs: readonly CertificateSpec[];
+  readonly ignored: readonly IgnoredDomain[];
+  /** Filters that match nothing: each is an error of its own, and the rest goes on. */
+  readonly problems: readonly AutocertError[];
+}
+
+/** CAs accept 100 identifiers in a certificate (Let's Encrypt: "Names per Certificate"). */
+const MAX_IDENTIFIERS = 100;
+
+/** Which certificates there are: those of the config, then those for the domains that discovery takes. Pure. */
+export function inventory(config: Config, account: readonly TargetDomain[]): Inventory {
+  const configured = config.certificates.map(
+    (certificate): CertificateSpec => ({
+      name: certificate.name,
+      identifiers: certificate.identifiers,
+      keyType: certificate.keyType,
+      profile: certificate.profile ?? config.acme.profile,
+      domains: certificate.targets.flatMap((target) => target.domains),
+      origin: 'configured',
+    }),
+  );
+  const { discover } = config;
+  if (!discover) return { specs: configured, ignored: [], problems: [] };
+
+  const named = new Set(configured.flatMap((spec) => spec.domains));
+  const ignored: IgnoredDomain[] = [];
+  const found: string[] = [];
+  for (const entry of account) {
+    if (named.has(entry.domain)) continue;
+    const reason = whyNot(entry, discover);
+    if (reason === undefined) found.push(entry.domain);
+    else ignored.push({ domain: entry.domain, reason });
+  }
+  const problems = discover.include
+    .filter((pattern) => !account.some((entry) => matches(pattern, entry.domain)))
+    .map(matchedNothing);
+  const taken = new Set(configured.map((spec) => spec.name));
+  const specs = group(found.sort(), discover.group).map(([key, domains]): CertificateSpec => {
+    const name = key.replace('*', '_wildcard');
+    return {
+      name: taken.has(name) ? `_discovered.${name}` : name,
+      identifiers: domains,
+      keyType: discover.keyType,
+      profile: config.acme.profile,
+      domains,
+      origin: 'discovered',
+    };
+  });
+  return { specs: [...configured, ...specs], ignored, problems };
+}
+
+/** The specs that a person or an event asked for, by certificate name or by domain; every word must match something. */
+export function select(specs: readonly CertificateSpec[], only: readonly string[]): Inventory {
+  const wanted = (spec: CertificateSpec, word: string) => spec.name === word || spec.domains.includes(word);
+  const problems = only.filter((word) => !specs.some((spec) => wanted(spec, word))).map(matchedNothing);
+  return { specs: specs.filter((spec) => only.some((word) => wanted(spec, word))), ignored: [], problems };
+}
+
+/** Why discovery leaves a domain alone, or undefined when it takes it. */
+function whyNot(entry: TargetDomain, discover: NonNullable<Config['discover']>): string | undefined {
+  if (!discover.include.some((pattern) => matches(pattern, entry.domain))) return 'not in discover.include';
+  if (discover.exclude.some((pattern) => matches(pattern, entry.domain))) return 'in discover.exclude';
+  if (entry.status !== 'online' && entry.status !== 'configuring') return `the domain is ${entry.status}`;
+  if (!entry.https) return 'HTTPS is off';
+  if (!entry.certificate) return 'HTTPS is on without a certificate of its own';
+  if (entry.certificate.type !== 'upload') return `its certificate is of type ${entry.certificate.type}, not uploaded`;
+  return undefined;
+}
+
+/** `*` stands for any characters, dots too: `*.example.com` takes every domain below example.com, and the wildcard itself. */
+function matches(pattern: string, domain: string): boolean {
+  const parts = pattern.toLowerCase().split('*');
+  const [first = '', last = ''] = [parts[0], parts.at(-1)];
+  if (parts.length === 1) return domain === first;
+  if (!domain.startsWith(first) || !domain.endsWith(last) || domain.length < first.length + last.length) return false;
+  let from = first.length;
+  for (const part of parts.slice(1, -1)) {
+    const at = domain.indexOf(part, from);
+    if (at < 0 || at + part.length > domain.length - last.length) return false;
+    from = at + part.length;
+  }
+  return true;
+}
+
+function group(domains: readonly string[], by: 'domain' | 'zone'): [string, string[]][] {
+  if (by === 'domain') return domains.map((domain) => [domain, [domain]]);
+  const zones = new Map<string, string[]>();
+  for (const domain of domains) {
+    const zone = registrableDomain(domain.replace(/^\*\./, '')) ?? domain;
+    zones.set(zone, [...(zones.get(zone) ?? []), domain]);
+  }
+  return [...zones].flatMap(([zone, members]) =>
+    Array.from({ length: Math.ceil(members.length / MAX_IDENTIFIERS) }, (_, part): [string, string[]] => [
+      part === 0 ? zone : `${zone}.${part + 1}`,
+      members.slice(part * MAX_IDENTIFIERS, (part + 1) * MAX_IDENTIFIERS),
+    ]),
+  );
+}
+
+function matchedNothing(pattern: string): AutocertError {
+  return new AutocertError({
+    code: 'FILTER_MATCHED_NOTHING',
+    message: `"${pattern}" matches no domain and no certificate.`,
+    retryable: false,
+    remedy: `Correct "${pattern}", or add the domain to the CDN first.`,
+  });
+}

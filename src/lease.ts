@@ -1,0 +1,83 @@
+import * as v from 'valibot';
+import { AutocertError } from './errors.ts';
+import type { Deps } from './deps.ts';
+import { encode, readJson, type Store } from './record.ts';
+
+/** The right to change things, held by one run at a time. */
+export interface Lease {
+  /** Grows with every lease ever taken on this store. */
+  readonly fence: number;
+  /** Throws LEASE_LOST when another run holds the lease by now: asked before each side effect. */
+  check(): Promise<void>;
+  release(): Promise<void>;
+}
+
+const LeaseSchema = v.object({
+  version: v.literal(1),
+  holder: v.string(),
+  expiresAt: v.pipe(v.string(), v.isoTimestamp()),
+  released: v.boolean(),
+});
+
+const PREFIX = 'lease/';
+/** Two machines' clocks may differ by this much. A lease is only broken this long after it ended. */
+const CLOCK_TOLERANCE = 60_000;
+
+/**
+ * Takes the lease, or throws LEASE_HELD. Each lease is an object of its own, `lease/<number>`, made by a create that
+ * fails when it exists: so of any number of runs that find the last one ended, exactly one gets the next, without the
+ * compare-and-swap that OSS does not offer. It ends at `expiresAt`, when its run is certainly over, and needs no renewal.
+ *
+ * On a bucket with versioning OSS ignores `x-oss-forbid-overwrite`, and two runs may then both believe they hold the
+ * lease: the bucket of the template is not versioned, and its function runs with a reserved concurrency of 1.
+ */
+export async function takeLease(store: Store, holder: string, expiresAt: Date, deps: Pick<Deps, 'now'>): Promise<Lease> {
+  const last = await lastLease(store);
+  if (last) {
+    const state = await readJson(store, leaseKey(last), LeaseSchema);
+    const endsAt = state ? new Date(state.expiresAt).getTime() + CLOCK_TOLERANCE : 0;
+    if (state && !state.released && deps.now().getTime() < endsAt) throw held(state.holder, state.expiresAt);
+  }
+  const fence = last + 1;
+  const state = { version: 1, holder, expiresAt: expiresAt.toISOString(), released: false };
+  const taken = await store.put(leaseKey(fence), encode(state), { ifAbsent: true });
+  if (!taken) throw held('another run', expiresAt.toISOString());
+  for (const key of await store.list(PREFIX)) if (fenceOf(key) < fence) await store.delete(key);
+  return {
+    fence,
+    async check() {
+      if ((await lastLease(store)) === fence) return;
+      throw new AutocertError({
+        code: 'LEASE_LOST',
+        message: 'Another run took over while this one was stopped; this one changes nothing any more.',
+        retryable: false,
+        remedy: 'Nothing: the other run does the work. If it happens again, give the function a reserved concurrency of 1.',
+      });
+    },
+    async release() {
+      await store.put(leaseKey(fence), encode({ ...state, released: true }));
+    },
+  };
+}
+
+/** The number of the newest lease, 0 when there never was one. */
+async function lastLease(store: Store): Promise<number> {
+  return Math.max(0, ...(await store.list(PREFIX)).map(fenceOf));
+}
+
+function leaseKey(fence: number): string {
+  return `${PREFIX}${String(fence).padStart(12, '0')}.json`;
+}
+
+function fenceOf(key: string): number {
+  return Number.parseInt(key.slice(PREFIX.length), 10) || 0;
+}
+
+function held(holder: string, expiresAt: string): AutocertError {
+  return new AutocertError({
+    code: 'LEASE_HELD',
+    message: `Another run (${holder}) is at work until ${expiresAt} at the latest.`,
+    retryable: true,
+    remedy: 'Nothing: the other run, or the next one, does the work.',
+  });
+}

@@ -1,0 +1,111 @@
+import { type CertificateFacts, certificateFacts } from './certificate.ts';
+import type { Target, TargetDomain } from './deploy.ts';
+import type { Deps } from './deps.ts';
+import { toAutocertError } from './errors.ts';
+import type { CertificateSpec } from './inventory.ts';
+import type { CertificateRecord, RenewalAdvice, StoredCertificate } from './record.ts';
+import type { EdgeReading, Edges } from './verify.ts';
+
+/** One domain in the two views that are not ours: what the product's API says, and what the edges serve. */
+export interface DomainObservation {
+  readonly domain: string;
+  /** The API's DomainStatus, or `absent` when the account has no such domain. */
+  readonly status: string;
+  readonly https: boolean;
+  readonly cname: string | undefined;
+  readonly configured: ConfiguredObservation | undefined;
+  readonly served: readonly EdgeReading[];
+}
+
+export interface ConfiguredObservation {
+  readonly fingerprint: string;
+  readonly certName: string;
+  readonly type: string;
+  /** Absent when the account's list already agreed with the record, so that the certificate itself was not fetched. */
+  readonly facts: CertificateFacts | undefined;
+}
+
+/** All that is known of one certificate before anything is decided. */
+export interface Observation {
+  readonly spec: CertificateSpec;
+  readonly record: CertificateRecord;
+  readonly domains: readonly DomainObservation[];
+}
+
+export interface Observers {
+  readonly target: Target;
+  /** The target's list, by domain: read once a run. */
+  readonly account: ReadonlyMap<string, TargetDomain>;
+  readonly edges: Edges;
+  /** ARI, RFC 9773: undefined when the CA that issued the certificate offers none. */
+  renewalAdvice(certificate: StoredCertificate, previous: RenewalAdvice | undefined): Promise<RenewalAdvice | undefined>;
+  readonly deps: Deps;
+}
+
+/** Gathers everything; changes nothing. Throws what makes this certificate alone fail. */
+export async function observe(spec: CertificateSpec, record: CertificateRecord, observers: Observers): Promise<Observation> {
+  const [advised, domains] = await Promise.all([
+    withAdvice(record, observers),
+    Promise.all(spec.domains.map((domain) => observeDomain(domain, record, observers))),
+  ]);
+  return { spec, domains, record: advised };
+}
+
+/**
+ * The record with the CA's present advice; the same object when there is nothing new. ARI that fails is no advice: what
+ * was known before stays, and the expiry floor stands under it.
+ */
+export async function withAdvice(
+  record: CertificateRecord,
+  { renewalAdvice, deps }: Pick<Observers, 'renewalAdvice' | 'deps'>,
+): Promise<CertificateRecord> {
+  const { certificate, advice } = record;
+  if (!certificate?.certId || (advice && new Date(advice.retryAfter) > deps.now())) return record;
+  try {
+    const fresh = await renewalAdvice(certificate, advice);
+    return fresh ? { ...record, advice: fresh } : record;
+  } catch (thrown) {
+    deps.log.warn('renewal_info_failed', { name: record.name, error: toAutocertError(thrown) });
+    return record;
+  }
+}
+
+async function observeDomain(domain: string, record: CertificateRecord, observers: Observers): Promise<DomainObservation> {
+  const entry = observers.account.get(domain);
+  if (!entry) return { domain, status: 'absent', https: false, cname: undefined, configured: undefined, served: [] };
+  const { status, https, cname } = entry;
+  const reachable = https && (status === 'online' || status === 'configuring');
+  const [configured, served] = await Promise.all([
+    https ? observeConfigured(entry, record, observers.target) : undefined,
+    reachable ? observers.edges.read(domain, cname) : [],
+  ]);
+  return { domain, status, https, cname, configured, served };
+}
+
+async function observeConfigured(
+  entry: TargetDomain,
+  record: CertificateRecord,
+  target: Target,
+): Promise<ConfiguredObservation | undefined> {
+  const { certificate } = record;
+  if (certificate && agrees(entry, record)) {
+    return { fingerprint: certificate.fingerprint, certName: entry.certificate?.name ?? '', type: 'upload', facts: undefined };
+  }
+  const configured = await target.current(entry.domain);
+  if (!configured) return undefined;
+  const facts = certificateFacts(configured.pem);
+  return { fingerprint: facts.fingerprint, certName: configured.name, type: configured.type, facts };
+}
+
+/**
+ * Does the account's list show the certificate that we put there? The name is ours alone and the expiry is the stored
+ * one to the second, but for a whole number of hours: the list writes it without a zone. What was overwritten by hand
+ * under the very same name and expiry is still seen at the edges.
+ */
+function agrees(entry: TargetDomain, record: CertificateRecord): boolean {
+  if (!record.certificate || !entry.certificate || entry.certificate.type !== 'upload') return false;
+  if (entry.certificate.name !== record.deployed[entry.domain]) return false;
+  const written = Date.parse(`${entry.certificate.expireTime.trim().replace(' ', 'T').replace(/Z$/, '')}Z`);
+  const distance = Math.abs(written - Date.parse(record.certificate.notAfter));
+  return distance <= 14 * 3_600_000 && distance % 3_600_000 === 0;
+}

@@ -1,0 +1,283 @@
+import pLimit, { type LimitFunction } from 'p-limit';
+import type { Authorities } from './authorities.ts';
+import type { Config } from './config.ts';
+import { type Decision, decide } from './decide.ts';
+import { type Deployment, deploy, type Target, type TargetDomain } from './deploy.ts';
+import { type Deps, timeLeft } from './deps.ts';
+import { AutocertError, toAutocertError } from './errors.ts';
+import { withFailure } from './failures.ts';
+import { type CertificateSpec, type Inventory, inventory, select } from './inventory.ts';
+import { type Lease, takeLease } from './lease.ts';
+import { type DomainObservation, type Observation, type Observers, observe, withAdvice } from './observe.ts';
+import {
+  type CertificateRecord,
+  emptyRecord,
+  type Index,
+  pruneBundles,
+  readBundle,
+  readIndex,
+  readRecord,
+  type Store,
+  writeIndex,
+  writeRecord,
+} from './record.ts';
+import { failedOutcome, keptOutcome, type Outcome, outcomeOf, type RunReport, reported, type Step } from './report.ts';
+import { type Edges, verify } from './verify.ts';
+
+/** The world, as far as the flow touches it. */
+export interface Ports {
+  readonly target: Target;
+  readonly edges: Edges;
+  readonly store: Store;
+  readonly authorities: Authorities;
+}
+
+/** What this run is asked for. */
+export interface RunRequest {
+  readonly runId: string;
+  /** Certificate names and domains; undefined means all. */
+  readonly only?: readonly string[] | undefined;
+  /** Renew whatever the rules say, and push what they would refuse. */
+  readonly force: boolean;
+  /** Observe and decide, and change nothing. */
+  readonly plan?: boolean;
+}
+
+/** A certificate before anything is done about it. */
+interface Plan {
+  readonly spec: CertificateSpec;
+  readonly record: CertificateRecord;
+  readonly observation: Observation;
+  readonly decision: Decision;
+}
+
+interface RunContext {
+  readonly config: Config;
+  readonly ports: Ports;
+  readonly observers: Observers;
+  readonly request: RunRequest;
+  readonly deps: Deps;
+}
+
+/** Milliseconds that an order takes at least: with less left, none is begun. */
+const ORDER_TAKES = 20_000;
+/** Orders under way at once. */
+const ORDERS_AT_ONCE = 8;
+/** The lease outlives the deadline by the margin in which a run writes its records. */
+const LEASE_MARGIN = 60_000;
+
+/**
+ * The whole flow: which certificates there are, what is known of each, what is to be done, and doing it. One certificate
+ * that fails stops no other. A run that finds nothing to do reads and writes nothing more than it must to know that.
+ */
+export async function reconcileAll(config: Config, ports: Ports, request: RunRequest, deps: Deps): Promise<RunReport> {
+  const startedAt = deps.now();
+  const report = (outcomes: readonly Outcome[], more: Pick<RunReport, 'ignored' | 'error'> = {}): RunReport => ({
+    version: 1,
+    runId: request.runId,
+    startedAt: startedAt.toISOString(),
+    finishedAt: deps.now().toISOString(),
+    outcomes,
+    ...more,
+  });
+
+  let step: Step = 'inventory';
+  try {
+    const account = new Map((await ports.target.list()).map((entry) => [entry.domain, entry]));
+    const stock = takeStock(config, account, request);
+    step = 'record';
+    const index = await readIndex(ports.store);
+    const context: RunContext = { config, ports, request, deps, observers: createObservers(ports, account, deps) };
+    const planned = await Promise.all(stock.specs.map((spec) => planOne(spec, index, context)));
+    const outcomes = request.plan ? planned.map(asOutcome) : await act(planned, index, context);
+    const problems = stock.problems.map((error): Outcome => failedOutcome('inventory', error, 'inventory'));
+    return report([...problems, ...outcomes], stock.ignored.length > 0 ? { ignored: stock.ignored } : {});
+  } catch (thrown) {
+    const error = toAutocertError(thrown);
+    deps.log.error('run_failed', { step, error });
+    return report([], { error: reported(error, step) });
+  }
+}
+
+function takeStock(config: Config, account: ReadonlyMap<string, TargetDomain>, { only }: RunRequest): Inventory {
+  const all = inventory(config, [...account.values()]);
+  return only ? select(all.specs, only) : all;
+}
+
+function createObservers({ target, edges, authorities }: Ports, account: Observers['account'], deps: Deps): Observers {
+  return { target, edges, account, deps, renewalAdvice: authorities.renewalAdvice };
+}
+
+/** Observe, then decide. A name that a killed run left in the index's `working` is read from its own record. */
+async function planOne(spec: CertificateSpec, index: Index, context: RunContext): Promise<Plan | Outcome> {
+  const { store } = context.ports;
+  try {
+    const trusted = index.records.get(spec.name) ?? emptyRecord(spec.name);
+    return await look(spec, index.working.includes(spec.name) ? await readRecord(store, spec.name) : trusted, context);
+  } catch (thrown) {
+    const error = toAutocertError(thrown);
+    context.deps.log.error('observe_failed', { name: spec.name, error });
+    return failedOutcome(spec.name, error, 'observe');
+  }
+}
+
+async function look(spec: CertificateSpec, record: CertificateRecord, context: RunContext): Promise<Plan> {
+  const { config, observers, ports, request, deps } = context;
+  const observation = await observe(spec, record, observers);
+  const decision = decide(observation, {
+    now: deps.now(),
+    interval: config.renewal.interval,
+    directoryUrls: ports.authorities.directoryUrls,
+    force: request.force,
+  });
+  deps.log.info('decided', { name: spec.name, ...decision });
+  return { spec, record, observation, decision };
+}
+
+/** Does what was decided, the certificate that ends first going first. */
+async function act(planned: readonly (Plan | Outcome)[], index: Index, context: RunContext): Promise<Outcome[]> {
+  const { ports, request, deps } = context;
+  const work = planned.filter(isPlan).filter(({ decision, observation, record }) => decision.action !== 'keep' || observation.record !== record);
+  if (work.length === 0) return planned.map(asOutcome);
+  const done = new Map<string, Outcome>();
+  try {
+    const lease = await takeLease(ports.store, request.runId, new Date(deps.deadline.getTime() + LEASE_MARGIN), deps);
+    try {
+      const records = new Map(index.records);
+      for (const plan of planned.filter(isPlan)) records.set(plan.spec.name, plan.record);
+      await writeIndex(ports.store, { working: work.map(({ spec }) => spec.name), records });
+      const slots = pLimit(ORDERS_AT_ONCE);
+      await Promise.all(
+        [...work].sort(endsFirst).map(async (plan) => {
+          const { outcome, record } = await reconcileOne(plan, lease, slots, context);
+          done.set(plan.spec.name, outcome);
+          records.set(plan.spec.name, record);
+        }),
+      );
+      await writeIndex(ports.store, { working: [], records });
+    } finally {
+      await lease.release();
+    }
+  } catch (thrown) {
+    const error = toAutocertError(thrown);
+    deps.log.warn('not_started', { error });
+    for (const { spec, decision } of work) {
+      const status = error.code === 'LEASE_HELD' ? 'deferred' : 'failed';
+      if (!done.has(spec.name)) done.set(spec.name, { name: spec.name, status, decision, error: reported(error, 'record') });
+    }
+  }
+  return planned.map((plan) => (isPlan(plan) ? (done.get(plan.spec.name) ?? asOutcome(plan)) : plan));
+}
+
+/** The way of one certificate: look again now that nobody else changes anything, issue, deploy, verify, record. */
+async function reconcileOne(
+  plan: Plan,
+  lease: Lease,
+  slots: LimitFunction,
+  context: RunContext,
+): Promise<{ readonly outcome: Outcome; readonly record: CertificateRecord }> {
+  const { config, ports, deps } = context;
+  const { store } = ports;
+  const { name } = plan.spec;
+  let { record, decision } = plan;
+  let step: Step = 'record';
+  try {
+    const current = await lookAgain(plan, context);
+    ({ decision, record } = current);
+    let { observation } = current;
+    if (decision.action === 'keep') {
+      await writeRecord(store, observation.record);
+      return { outcome: asOutcome(current), record: observation.record };
+    }
+    if (decision.action === 'renew') {
+      step = 'issue';
+      record = await slots(() => issueInTime(current, lease, context));
+      observation = { ...observation, record };
+    }
+    step = 'deploy';
+    const { fingerprint = '' } = record.certificate ?? {};
+    const bundle = await readBundle(store, name, fingerprint);
+    const forced = context.request.force && context.request.only !== undefined;
+    const deployments = await deploy(observation, { ...bundle, fingerprint }, { target: ports.target, lease, forced, deps });
+    step = 'verify';
+    const verifications = await verify(toVerify(observation, deployments), fingerprint, ports.edges, config.verify.patience, deps);
+    step = 'record';
+    record = await remember(observation, deployments, context);
+    const outcome = outcomeOf(name, decision, deployments, verifications);
+    // The one before it stays until its successor is known to be served.
+    if (outcome.status === 'renewed') await pruneBundles(store, name, [fingerprint, current.record.certificate?.fingerprint ?? '']);
+    return { outcome, record };
+  } catch (thrown) {
+    const error = toAutocertError(thrown);
+    deps.log.error('certificate_failed', { name, step, error });
+    if (step === 'issue' && !isPostponement(error)) record = await rememberFailure(record, error, context);
+    const status = isPostponement(error) ? 'deferred' : 'failed';
+    return { outcome: { name, status, decision, error: reported(error, step) }, record };
+  }
+}
+
+/** Another run may have done the work between our look and our lease: its record is the truth. */
+async function lookAgain(plan: Plan, context: RunContext): Promise<Plan> {
+  const record = await readRecord(context.ports.store, plan.spec.name);
+  return JSON.stringify(record) === JSON.stringify(plan.record) ? plan : look(plan.spec, record, context);
+}
+
+async function issueInTime({ spec, observation }: Plan, lease: Lease, { ports, deps }: RunContext): Promise<CertificateRecord> {
+  if (timeLeft(deps) >= ORDER_TAKES) return ports.authorities.issue(spec, observation.record, lease);
+  throw new AutocertError({
+    code: 'DEADLINE_REACHED',
+    message: 'The time of this run is used up; the order is left to the next.',
+    retryable: true,
+    remedy: 'Nothing, if the next run does it. If it happens often, give the function a longer timeout.',
+  });
+}
+
+/** Not a failure of the certificate: the run ended first, and the next one goes on. */
+function isPostponement({ code }: AutocertError): boolean {
+  return code === 'DEADLINE_REACHED' || code === 'LEASE_LOST' || code === 'ACME_ORDER_PENDING';
+}
+
+/** A push that failed is not looked for at the edges. */
+function toVerify({ domains }: Observation, deployments: readonly Deployment[]): DomainObservation[] {
+  const there = deployments.filter(({ status }) => status === 'deployed' || status === 'in-place');
+  return domains.filter(({ domain }) => there.some((one) => one.domain === domain));
+}
+
+async function remember(observation: Observation, deployments: readonly Deployment[], context: RunContext): Promise<CertificateRecord> {
+  const { store } = context.ports;
+  const { failures: _, ...kept } = observation.record;
+  const names = deployments.flatMap(({ domain, certName }) => (certName === undefined ? [] : [[domain, certName]]));
+  const deployed = { ...kept.deployed, ...Object.fromEntries(names) };
+  const record = await withAdvice({ ...kept, deployed }, context.observers);
+  await writeRecord(store, record);
+  return record;
+}
+
+/** A failure that cannot be remembered is still the failure that is reported. */
+async function rememberFailure(record: CertificateRecord, error: AutocertError, { ports, deps }: RunContext): Promise<CertificateRecord> {
+  const next = withFailure(record, error, deps);
+  try {
+    await writeRecord(ports.store, next);
+    return next;
+  } catch (thrown) {
+    deps.log.error('failure_not_recorded', { name: record.name, error: toAutocertError(thrown) });
+    return record;
+  }
+}
+
+function isPlan(plan: Plan | Outcome): plan is Plan {
+  return 'observation' in plan;
+}
+
+function asOutcome(plan: Plan | Outcome): Outcome {
+  return isPlan(plan) ? keptOutcome(plan.observation, plan.decision) : plan;
+}
+
+/** What has no certificate at all goes before everything. */
+function endsFirst(a: Plan, b: Plan): number {
+  return endOf(a) - endOf(b);
+}
+
+function endOf({ record: { certificate } }: Plan): number {
+  return certificate ? Date.parse(certificate.notAfter) : 0;
+}

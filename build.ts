@@ -1,5 +1,5 @@
 /**
- * Makes `dist/`: one ES module for each file of `functions/`, the command line, the chunks they share, and
+ * Makes `dist/`: one ES module for each handler in `functions/`, the command line, the chunks they share, and
  * `autocert.zip`, which is what Function Compute runs.
  *
  * The zip is the same bytes for the same sources and lock file, on any machine and any Node: entries are sorted, have one
@@ -7,11 +7,11 @@
  */
 import { randomUUID } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { chmod, mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
 import { argv } from 'node:process';
 import { fileURLToPath } from 'node:url';
-import { build as bundle, type Metafile } from 'esbuild';
+import { build as bundle, formatMessages, type Metafile } from 'esbuild';
 import { type Zippable, zipSync } from 'fflate';
 
 const ROOT = import.meta.dirname;
@@ -20,6 +20,8 @@ const CLI = 'cli.mjs';
 const ZIP = 'autocert.zip';
 /** Files that go into the zip beside the code. */
 const NOTICES = ['LICENSE', 'THIRD-PARTY-LICENSES'];
+/** The function that Function Compute calls. */
+const HANDLER = /^export (?:async function|function|const) handler\b/m;
 const UNFINISHED = /\.unfinished$/;
 
 /**
@@ -68,8 +70,11 @@ export async function build(root: string = ROOT, outputFolder: string = join(roo
     legalComments: 'none',
     write: false,
     metafile: true,
-    logLevel: 'warning',
+    logLevel: 'silent',
   });
+  if (result.warnings.length > 0) {
+    throw new Error((await formatMessages(result.warnings, { kind: 'warning' })).join('\n'));
+  }
 
   const files = new Map<string, Uint8Array>();
   for (const output of result.outputFiles) files.set(relative(outputFolder, output.path), output.contents);
@@ -88,13 +93,15 @@ export async function build(root: string = ROOT, outputFolder: string = join(roo
 }
 
 async function findEntries(root: string): Promise<{ in: string; out: string }[]> {
-  const sources = await readdir(join(root, 'functions'));
-  const entries = sources
-    .filter((file) => file.endsWith('.ts'))
-    .sort()
-    .map((file) => ({ in: join('functions', file), out: file.slice(0, -'.ts'.length) }));
+  const entries: { in: string; out: string }[] = [];
+  for (const file of (await readdir(join(root, 'functions'))).sort()) {
+    const source = join('functions', file);
+    // The other files of the folder are what the handlers share.
+    const hasHandler = file.endsWith('.ts') && HANDLER.test(await readFile(join(root, source), 'utf8'));
+    if (hasHandler) entries.push({ in: source, out: file.slice(0, -'.ts'.length) });
+  }
   if (existsSync(join(root, CLI_SOURCE))) entries.push({ in: CLI_SOURCE, out: 'cli' });
-  if (entries.length === 0) throw new Error('there is nothing to build: functions/ has no .ts file');
+  if (entries.length === 0) throw new Error('there is nothing to build: no file of functions/ exports a handler');
   return entries;
 }
 
@@ -181,5 +188,6 @@ async function removeOthers(folder: string, wanted: ReadonlySet<string>): Promis
 
 if (argv[1] === fileURLToPath(import.meta.url)) {
   const { files } = await build();
-  process.stdout.write(`${files.map((file) => `dist/${file}`).join('\n')}\n`);
+  const { size } = await stat(join(ROOT, 'dist', ZIP));
+  process.stdout.write(`dist/${ZIP}: ${Math.round(size / 1000)} kB; ${files.length - 1} other files in dist/\n`);
 }

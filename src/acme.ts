@@ -99,7 +99,8 @@ export function openAcme(options: AcmeOptions): AcmeSession {
   return {
     directory,
     renewalInfo,
-    account: (key, accountOptions) => openAccount({ transport, deps, signal, directory, problemContext }, key, accountOptions),
+    account: (key, accountOptions) =>
+      openAccount({ transport, deps, signal, directory, problemContext }, key, accountOptions),
     close: transport.close,
   };
 }

@@ -19,8 +19,7 @@ export interface Authorities {
 }
 
 export interface AuthoritiesOptions {
-  readonly authorities: readonly (CertificateAuthority & { readonly caBundle: string | undefined })[];
-  readonly preferredChain: string | undefined;
+  readonly authorities: readonly CertificateAuthority[];
   readonly store: Store;
   readonly solver: Solver;
   readonly deps: Deps;
@@ -29,18 +28,18 @@ export interface AuthoritiesOptions {
 /** A CA that cannot be reached or is out of order says nothing about the certificate: another one may issue it. */
 const CA_IS_DOWN = ['ACME_UNREACHABLE', 'ACME_UNAVAILABLE', 'ACME_SERVER_INTERNAL'];
 
-export function createAuthorities({ authorities, preferredChain, store, solver, deps }: AuthoritiesOptions): Authorities {
+export function createAuthorities({ authorities, store, solver, deps }: AuthoritiesOptions): Authorities {
   const sessions = new Map<string, AcmeSession>();
   const accounts = new Map<string, ReturnType<typeof openAccount>>();
 
-  function session({ directoryUrl, caBundle }: (typeof authorities)[number]): AcmeSession {
+  function session({ directoryUrl, caBundle }: CertificateAuthority): AcmeSession {
     const opened = sessions.get(directoryUrl) ?? openAcme({ directoryUrl, caBundle, deps });
     sessions.set(directoryUrl, opened);
     return opened;
   }
 
   /** One account for all the certificates of a run, also when they ask for it at the same instant. */
-  function account(authority: (typeof authorities)[number], known: boolean): ReturnType<typeof openAccount> {
+  function account(authority: CertificateAuthority, known: boolean): ReturnType<typeof openAccount> {
     const opened =
       (known ? accounts.get(authority.directoryUrl) : undefined) ??
       openAccount(session(authority), authority, store, { known });
@@ -48,9 +47,9 @@ export function createAuthorities({ authorities, preferredChain, store, solver, 
     return opened;
   }
 
-  async function issueFrom(authority: (typeof authorities)[number], spec: CertificateSpec, record: CertificateRecord, lease: Lease) {
+  async function issueFrom(authority: CertificateAuthority, spec: CertificateSpec, record: CertificateRecord, lease: Lease) {
     const { renewalInfo } = await session(authority).directory();
-    const { directoryUrl } = authority;
+    const { directoryUrl, preferredChain } = authority;
     const attempt = async (known: boolean) => {
       const opened = await account(authority, known);
       const offersRenewalInfo = renewalInfo !== undefined;
@@ -85,9 +84,9 @@ export function createAuthorities({ authorities, preferredChain, store, solver, 
     async renewalAdvice(certificate, previous) {
       const issuer = authorities.find(({ directoryUrl }) => directoryUrl === certificate.directoryUrl);
       if (!issuer || certificate.certId === undefined) return undefined;
-      const asked = session(issuer);
-      if ((await asked.directory()).renewalInfo === undefined) return undefined;
-      const { suggestedWindow, explanationURL, retryAfter } = await asked.renewalInfo(certificate.certId);
+      const offered = await session(issuer).renewalInfo(certificate.certId);
+      if (!offered) return undefined;
+      const { suggestedWindow, explanationURL, retryAfter } = offered;
       const [start, end] = [suggestedWindow.start.toISOString(), suggestedWindow.end.toISOString()];
       // Drawn once a window: a draw at every poll would always end at the window's beginning.
       const drawn = previous?.start === start && previous.end === end ? previous.selectedTime : undefined;

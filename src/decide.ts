@@ -220,9 +220,10 @@ function day(instant: Date): string {
   return instant.toISOString().slice(0, 10);
 }
 
-/** The largest unit that leaves a number above one: `12 days`, `5 hours`. */
+/** The largest unit of which there are at least two: `12 days`, `29 hours`. */
 function duration(milliseconds: number): string {
-  const hours = milliseconds / 3_600_000;
-  if (hours >= 48) return `${Math.floor(hours / 24)} days`;
-  return hours >= 1 ? `${Math.floor(hours)} hours` : `${Math.ceil(milliseconds / 60_000)} minutes`;
+  const units: [string, number][] = [['day', 86_400_000], ['hour', 3_600_000], ['minute', 60_000]];
+  const [unit, size] = units.find(([, length]) => milliseconds >= 2 * length) ?? ['minute', 60_000];
+  const count = Math.max(1, Math.floor(milliseconds / size));
+  return `${count} ${unit}${count === 1 ? '' : 's'}`;
 }

@@ -113,3 +113,12 @@ function isSuffix(name: string): boolean {
 export function withoutWildcard(name: string): string {
   return name.startsWith('*.') ? name.slice(2) : name;
 }
+
+/**
+ * The names without those that a wildcard among them covers: the certificate serves the same domains, and Let's Encrypt
+ * refuses an order that names both ("is redundant with a wildcard domain in the same request").
+ */
+export function withoutRedundant(names: readonly string[]): string[] {
+  const wildcards = names.filter((name) => name.startsWith('*.'));
+  return names.filter((name) => name.startsWith('*.') || !covers(wildcards, name));
+}

@@ -27,6 +27,13 @@ const RECOVERY = 5_000;
 /** Milliseconds in which refusals count as one: the calls in flight when the limit was hit all come back refused. */
 const SAME_REFUSAL = 1_000;
 const NARROWEST = 0.125;
+/**
+ * Milliseconds. The first calls open connections, so they arrive this much later than those after them, which find one
+ * open; the calls after the first second leave that much room, once.
+ */
+const WARM_UP = 200;
+/** Milliseconds without a call after which connections are opened anew. */
+const COLD_AFTER = 4_000;
 
 interface Waiter {
   readonly pastDeadline: boolean;
@@ -46,6 +53,7 @@ export function createCallLimiter({ callsPerSecond, deps }: CallLimiterOptions):
   const depth = Math.max(1, Math.floor(callsPerSecond));
   const queue: Waiter[] = [];
   let slot = Number.NEGATIVE_INFINITY;
+  let lastStart = Number.NEGATIVE_INFINITY;
   let pumping = false;
   let narrowedTo = 1;
   let narrowedAt = Number.NEGATIVE_INFINITY;
@@ -77,7 +85,8 @@ export function createCallLimiter({ callsPerSecond, deps }: CallLimiterOptions):
         queue.shift();
         // A limiter that stood idle or fell behind by more than a spacing starts afresh: no burst to catch up.
         slot = now - at > spacing ? now : at;
-        starts.push(now);
+        starts.push(now - lastStart > COLD_AFTER ? now + WARM_UP : now);
+        lastStart = now;
         if (starts.length > depth) starts.shift();
         head.resolve();
       }

@@ -150,6 +150,7 @@ async function act(planned: readonly (Plan | Outcome)[], index: Index, context: 
       await Promise.all(
         [...work].sort(endsFirst).map(async (plan) => {
           const { outcome, record } = await reconcileOne(plan, lease, slots, context);
+          deps.log.info('certificate_finished', { name: outcome.name, status: outcome.status });
           done.set(plan.spec.name, outcome);
           records.set(plan.spec.name, record);
         }),
@@ -200,7 +201,7 @@ async function reconcileOne(
     const forced = context.request.force && context.request.only !== undefined;
     const deployments = await deploy(observation, { ...bundle, fingerprint }, { target: ports.target, lease, forced, deps });
     step = 'verify';
-    const verifications = await verify(toVerify(observation, deployments), fingerprint, ports.edges, config.verify.patience, deps);
+    const verifications = await verify(name, toVerify(observation, deployments), fingerprint, ports.edges, config.verify.patience, deps);
     step = 'record';
     record = await remember(observation, deployments, context);
     const outcome = outcomeOf(name, decision, deployments, verifications);

@@ -1,15 +1,13 @@
-import { readFile } from 'node:fs/promises';
 import { setTimeout } from 'node:timers/promises';
 import { createAlidns } from './aliyun/alidns.ts';
 import { createCdn } from './aliyun/cdn.ts';
 import type { Credentials } from './aliyun/credentials.ts';
-import { createKms } from './aliyun/kms.ts';
 import { createOss, type Oss } from './aliyun/oss.ts';
-import { createRpc, type Rpc } from './aliyun/rpc.ts';
-import { type Authorities, createAuthorities } from './authorities.ts';
+import { createRpc } from './aliyun/rpc.ts';
+import { createAuthorities } from './authorities.ts';
 import { createAlidnsSolver } from './challenge/alidns.ts';
 import { createOssSolver } from './challenge/oss.ts';
-import { type Config, loadConfig } from './config.ts';
+import { type Config, configSecrets, loadConfig } from './config.ts';
 import type { Deps } from './deps.ts';
 import { AutocertError, toAutocertError } from './errors.ts';
 import { parseRenewEvent } from './event.ts';
@@ -18,7 +16,7 @@ import { createLogger } from './log.ts';
 import { type Ports, reconcileAll } from './reconcile.ts';
 import type { Store } from './record.ts';
 import { isGoodRun, type RunReport, reported, type Step, summary } from './report.ts';
-import { createEncryptedStore } from './store/encrypted.ts';
+import type { Secret } from './secret.ts';
 import { createFileStore } from './store/file.ts';
 import { createOssStore } from './store/oss.ts';
 import { createCdnTarget } from './target/cdn.ts';
@@ -36,6 +34,8 @@ export interface Invocation {
   readonly random: () => number;
   /** Takes one log line. */
   readonly write: (line: string) => void;
+  /** Observe and decide, and change nothing. */
+  readonly plan: boolean;
 }
 
 /** The share of the time that is kept for records, report and alert, and its bounds in milliseconds. */
@@ -44,23 +44,109 @@ const MARGIN = { share: 0.1, least: 3_000, most: 60_000 };
 /** One run, from event and environment to the report. Never throws: what ends it is in the report. */
 export async function run(event: Uint8Array, invocation: Invocation): Promise<RunReport> {
   const startedAt = invocation.now();
-  const deps = createDeps(invocation, startedAt);
+  const secrets = secretsOf(invocation.credentials);
+  const deps = createDeps(invocation, startedAt, secrets);
+  const report = await attempt(event, invocation, startedAt, secrets, deps);
+  deps.log[isGoodRun(report) ? 'info' : 'error']('run_finished', { summary: summary(report), report });
+  return report;
+}
+
+async function attempt(
+  event: Uint8Array,
+  invocation: Invocation,
+  startedAt: Date,
+  secrets: Secret[],
+  deps: Deps,
+): Promise<RunReport> {
+  const { runId, plan } = invocation;
+  const open: { close(): void }[] = [];
   let step: Step = 'event';
-  let connections: Connections | undefined;
-  let report: RunReport;
   try {
     const { only, force } = parseRenewEvent(event);
     step = 'config';
-    const config = await readConfig(invocation, deps);
-    connections = await connect(config, invocation, deps);
-    report = await reconcileAll(config, connections.ports, { runId: invocation.runId, only, force }, deps);
+    const config = await readConfig(invocation, deps, open);
+    secrets.push(...configSecrets(config));
+    const ports = connect(config, invocation, deps, open);
+    return await reconcileAll(config, ports, { runId, only, force, plan }, deps);
   } catch (thrown) {
     const error = toAutocertError(thrown);
+    deps.log.error('run_failed', { step, error });
     const finishedAt = invocation.now().toISOString();
-    report = { version: 1, runId: invocation.runId, startedAt: startedAt.toISOString(), finishedAt, outcomes: [], error: reported(error, step) };
+    return { version: 1, runId, startedAt: startedAt.toISOString(), finishedAt, outcomes: [], error: reported(error, step) };
   } finally {
-    connections?.close();
+    for (const connection of open) connection.close();
   }
-  deps.log[isGoodRun(report) ? 'info' : 'error']('run_finished', { summary: summary(report), report });
-  return report;
+}
+
+function createDeps({ runId, endsAt, now, random, write }: Invocation, startedAt: Date, secrets: readonly Secret[]): Deps {
+  const time = endsAt.getTime() - startedAt.getTime();
+  const margin = Math.min(Math.max(time * MARGIN.share, MARGIN.least), MARGIN.most);
+  return {
+    now,
+    random,
+    sleep: (milliseconds, signal) => setTimeout(milliseconds, undefined, signal && { signal }),
+    deadline: new Date(endsAt.getTime() - margin),
+    log: createLogger({ write, now, runId, secrets }),
+  };
+}
+
+/** The configuration may itself be an object of OSS; then the run's own credentials read it. */
+async function readConfig(invocation: Invocation, deps: Deps, open: { close(): void }[]): Promise<Config> {
+  const { env, region } = invocation;
+  return loadConfig(env['AUTOCERT_CONFIG'] ?? '', {
+    env,
+    region,
+    async readObject({ bucket, key }) {
+      const oss = createOss({ endpoint: `https://oss-${region ?? 'cn-hangzhou'}.aliyuncs.com`, bucket, credentials: () => credentialsOf(invocation), deps });
+      open.push(oss);
+      const bytes = await oss.get(key);
+      return bytes && new TextDecoder().decode(bytes);
+    },
+  });
+}
+
+function credentialsOf({ credentials }: Invocation): Credentials {
+  if (credentials) return credentials;
+  throw new AutocertError({
+    code: 'CREDENTIALS_MISSING',
+    message: 'There are no credentials for the cloud API.',
+    retryable: false,
+    remedy: 'Give the function a role, or set ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_ACCESS_KEY_SECRET.',
+  });
+}
+
+function secretsOf(credentials: Credentials | undefined): Secret[] {
+  if (!credentials) return [];
+  const { accessKeySecret, securityToken } = credentials;
+  return securityToken ? [accessKeySecret, securityToken] : [accessKeySecret];
+}
+
+/** The adapters that the configuration asks for. */
+function connect(config: Config, invocation: Invocation, deps: Deps, open: { close(): void }[]): Ports {
+  const { acme, challenge, cdn, dns, endpoints } = config;
+  const credentials = () => credentialsOf(invocation);
+  const rpc = createRpc({ credentials, deps });
+  const bucket = (name: string): Oss => {
+    const oss = createOss({ endpoint: endpoints.oss ?? '', bucket: name, credentials, deps });
+    open.push(oss);
+    return oss;
+  };
+  const store = openStore(config, bucket);
+  const solver: Solver =
+    challenge.type === 'dns-01'
+      ? createAlidnsSolver({ alidns: createAlidns({ rpc, endpoint: endpoints.alidns, deps }), dns, deps })
+      : createOssSolver({ oss: bucket(challenge.bucket) });
+  const authorities = createAuthorities({ authorities: [acme, ...acme.fallback], store, solver, deps });
+  open.push(rpc, authorities);
+  return {
+    target: createCdnTarget({ cdn: createCdn({ rpc, endpoint: endpoints.cdn, ...cdn, deps }) }),
+    edges: createEdges(config),
+    store,
+    authorities,
+  };
+}
+
+function openStore({ store }: Config, bucket: (name: string) => Oss): Store {
+  if (store.type === 'file') return createFileStore({ path: store.path });
+  return createOssStore({ oss: bucket(store.bucket), prefix: store.prefix });
 }

@@ -52,6 +52,7 @@ export function createEdges(config: Pick<Config, 'verify' | 'dns'>): Edges {
  * anything else is `stale`.
  */
 export async function verify(
+  name: string,
   domains: readonly { readonly domain: string; readonly cname: string | undefined }[],
   fingerprint: string,
   edges: Edges,
@@ -67,7 +68,11 @@ export async function verify(
     );
     const left = giveUpAt - deps.now().getTime();
     const open = left > 0 ? read.filter(({ readings }) => !isServed(readings)) : [];
-    settled.push(...read.filter((one) => !open.includes(one)).flatMap(({ readings }) => readings));
+    const closed = read.filter((one) => !open.includes(one));
+    for (const { entry, readings } of closed.filter((one) => isServed(one.readings))) {
+      deps.log.info('served', { name, domain: entry.domain, edges: readings.length });
+    }
+    settled.push(...closed.flatMap(({ readings }) => readings));
     waiting = open.map(({ entry }) => entry);
     if (waiting.length === 0) return settled;
     await deps.sleep(Math.min(pause, left));

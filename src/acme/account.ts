@@ -18,9 +18,9 @@ import {
   type NewOrder,
   newOrder,
   pollOrder,
+  type Requester,
   readAuthorization,
   readOrder,
-  type Requester,
 } from './order.ts';
 import { AcmeProblem, PROBLEM_NAMESPACE, type ProblemContext } from './problem.ts';
 import { loadSigner, type Signer } from './signing.ts';
@@ -97,11 +97,14 @@ async function register(context: AccountContext, signer: Signer, options: Accoun
   const binding = options.externalAccountBinding;
   const bindingMissing = meta.externalAccountRequired && binding === undefined;
   const termsMissing = meta.termsOfService !== undefined && !options.termsOfServiceAgreed;
-  const payload = bindingMissing || termsMissing ? { onlyReturnExisting: true } : {
-    termsOfServiceAgreed: options.termsOfServiceAgreed,
-    ...(options.contact?.length && { contact: options.contact }),
-    ...(binding && { externalAccountBinding: signer.bind(newAccount, binding.kid, binding.hmacKey) }),
-  };
+  const payload =
+    bindingMissing || termsMissing
+      ? { onlyReturnExisting: true }
+      : {
+          termsOfServiceAgreed: options.termsOfServiceAgreed,
+          ...(options.contact?.length && { contact: options.contact }),
+          ...(binding && { externalAccountBinding: signer.bind(newAccount, binding.kid, binding.hmacKey) }),
+        };
   try {
     return await context.transport.call({
       method: 'POST',
@@ -120,7 +123,8 @@ async function register(context: AccountContext, signer: Signer, options: Accoun
     });
   } catch (error) {
     if (!(error instanceof AcmeProblem) || !(bindingMissing || termsMissing)) throw error;
-    if (!['ACME_ACCOUNT_DOES_NOT_EXIST', 'ACME_EXTERNAL_ACCOUNT_REQUIRED', 'ACME_MALFORMED'].includes(error.code)) throw error;
+    if (!['ACME_ACCOUNT_DOES_NOT_EXIST', 'ACME_EXTERNAL_ACCOUNT_REQUIRED', 'ACME_MALFORMED'].includes(error.code))
+      throw error;
     const [type, detail] = bindingMissing
       ? ['externalAccountRequired', 'the CA makes accounts only with an external account binding']
       : ['userActionRequired', `the terms of service are not agreed to: ${meta.termsOfService}`];
@@ -133,7 +137,13 @@ async function register(context: AccountContext, signer: Signer, options: Accoun
 
 function accountClosed(url: string): AcmeProblem {
   return new AcmeProblem(
-    { type: `${PROBLEM_NAMESPACE}unauthorized`, status: 200, detail: 'the account is deactivated or revoked', subproblems: [], instance: undefined },
+    {
+      type: `${PROBLEM_NAMESPACE}unauthorized`,
+      status: 200,
+      detail: 'the account is deactivated or revoked',
+      subproblems: [],
+      instance: undefined,
+    },
     { url, purpose: 'open the account' },
   );
 }
@@ -161,7 +171,9 @@ function createAccount(context: AccountContext, signer: Signer, url: string): Ac
     } catch (error) {
       // After an answer that was lost, the CA says that the challenge is no longer pending: that is what was asked for.
       if (!(error instanceof AcmeProblem) || error.status >= 500) throw error;
-      const challenge = await requester.post(challengeUrl, null, { purpose, read: parseChallenge }).catch(() => undefined);
+      const challenge = await requester
+        .post(challengeUrl, null, { purpose, read: parseChallenge })
+        .catch(() => undefined);
       if (challenge === undefined || challenge.status === 'pending') throw error;
       return challenge;
     }
@@ -172,7 +184,10 @@ function createAccount(context: AccountContext, signer: Signer, url: string): Ac
     const certificate = new X509Certificate(certificatePem).raw.toString('base64url');
     const payload = { certificate, ...(reason !== undefined && { reason }) };
     try {
-      await requester.post(offered(revokeCert, 'revokeCert'), payload, { purpose: 'revoke the certificate', read: () => undefined });
+      await requester.post(offered(revokeCert, 'revokeCert'), payload, {
+        purpose: 'revoke the certificate',
+        read: () => undefined,
+      });
     } catch (error) {
       if (!(error instanceof AcmeProblem) || error.code !== 'ACME_ALREADY_REVOKED') throw error;
     }
@@ -204,7 +219,11 @@ function createAccount(context: AccountContext, signer: Signer, url: string): Ac
     finalize: (order, csr) => finalizeOrder(requester, order, csr.der),
     certificate: (order, options) => downloadCertificate(requester, order, options?.preferredChain),
     deactivateAuthorization: (target) => {
-      return requester.post(target, { status: 'deactivated' }, { purpose: 'deactivate the authorization', read: () => undefined });
+      return requester.post(
+        target,
+        { status: 'deactivated' },
+        { purpose: 'deactivate the authorization', read: () => undefined },
+      );
     },
     revoke,
     keyChange,

@@ -36,7 +36,8 @@ export function invalidAnswer(url: string, what: string, retryable: boolean): Au
     code: 'ACME_RESPONSE_INVALID',
     message: `The CA ${what} (${url})`,
     retryable,
-    remedy: 'Check that acme.directoryUrl is an ACME directory (RFC 8555) and that no proxy or portal answers in its place.',
+    remedy:
+      'Check that acme.directoryUrl is an ACME directory (RFC 8555) and that no proxy or portal answers in its place.',
   });
 }
 

@@ -18,7 +18,8 @@ export function parseCertificates(answer: Answer): string {
   for (;;) {
     const begin = pem.indexOf(BEGIN, at);
     const end = begin === -1 ? -1 : pem.indexOf(END, begin);
-    if (pem.slice(at, begin === -1 ? undefined : begin).trim() !== '') throw invalid(answer, 'text that is no certificate');
+    if (pem.slice(at, begin === -1 ? undefined : begin).trim() !== '')
+      throw invalid(answer, 'text that is no certificate');
     if (begin === -1) break;
     if (end === -1) throw invalid(answer, 'a certificate that is cut off');
     const certificate = pem.slice(begin, end + END.length);

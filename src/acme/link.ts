@@ -11,7 +11,7 @@ export function linkTargets(headers: readonly string[], rel: string, base: strin
       if (open === -1) break;
       const close = header.indexOf('>', open + 1);
       if (close === -1) break;
-      const end = endOfLink(header, close + 1);
+      const end = endOf(header, close + 1, ',');
       if (relationTypes(header.slice(close + 1, end)).includes(rel)) {
         const target = header.slice(open + 1, close);
         if (URL.canParse(target, base)) targets.push(new URL(target, base).href);
@@ -22,20 +22,24 @@ export function linkTargets(headers: readonly string[], rel: string, base: strin
   return targets;
 }
 
-/** The index of the comma that ends the link whose parameters begin at `start`: commas inside quotes belong to it. */
-function endOfLink(header: string, start: number): number {
+/** The index of the next `delimiter` from `start` on that is not inside quotes, or the length of the text. */
+function endOf(text: string, start: number, delimiter: ',' | ';'): number {
   let quoted = false;
-  for (let at = start; at < header.length; at += 1) {
-    const character = header[at];
+  for (let at = start; at < text.length; at += 1) {
+    const character = text[at];
     if (quoted && character === '\\') at += 1;
     else if (character === '"') quoted = !quoted;
-    else if (character === ',' && !quoted) return at;
+    else if (character === delimiter && !quoted) return at;
   }
-  return header.length;
+  return text.length;
 }
 
+/** The value of the first `rel` parameter: RFC 8288 section 3.3 has the others ignored. */
 function relationTypes(parameters: string): string[] {
-  for (const parameter of parameters.split(';')) {
+  for (let start = 0; start < parameters.length; ) {
+    const end = endOf(parameters, start, ';');
+    const parameter = parameters.slice(start, end);
+    start = end + 1;
     const equals = parameter.indexOf('=');
     if (equals === -1 || parameter.slice(0, equals).trim().toLowerCase() !== 'rel') continue;
     const value = parameter.slice(equals + 1).trim();

@@ -12,7 +12,11 @@ import { type Call, pause } from './transport.ts';
 /** What the requests of one account need. */
 export interface Requester {
   /** A request signed by the account; `payload` null is a POST-as-GET (RFC 8555 section 6.3). */
-  post<T>(url: string, payload: object | null, call: Pick<Call<T>, 'purpose' | 'read' | 'accept' | 'repeatsAfterLostAnswer'>): Promise<T>;
+  post<T>(
+    url: string,
+    payload: object | null,
+    call: Pick<Call<T>, 'purpose' | 'read' | 'accept' | 'repeatsAfterLostAnswer'>,
+  ): Promise<T>;
   problemContext(): Pick<ProblemContext, 'caaIdentities'>;
   readonly deps: Deps;
   readonly signal: AbortSignal | undefined;
@@ -75,7 +79,10 @@ export function readOrder(requester: Requester, url: string): Promise<Order> {
 }
 
 export function readAuthorization(requester: Requester, url: string): Promise<Authorization> {
-  return requester.post(url, null, { purpose: 'show the authorization', read: (answer) => parseAuthorization(answer, url) });
+  return requester.post(url, null, {
+    purpose: 'show the authorization',
+    read: (answer) => parseAuthorization(answer, url),
+  });
 }
 
 /** RFC 8555 section 7.4: asks soon, then less and less often, or when the CA's Retry-After says so. */
@@ -86,7 +93,8 @@ export async function pollOrder(requester: Requester, url: string, until: readon
   let retryAfter: Date | undefined;
   for (;;) {
     // Half of it fixed: a random wait of next to nothing would ask in a busy loop.
-    const wait = retryAfter === undefined ? step * (0.5 + deps.random() / 2) : retryAfter.getTime() - deps.now().getTime();
+    const wait =
+      retryAfter === undefined ? step * (0.5 + deps.random() / 2) : retryAfter.getTime() - deps.now().getTime();
     if (wait >= timeLeft(deps)) throw stillPending(url, status, retryAfter);
     await pause(deps, wait, 'show the order', signal);
     const answer = await requester.post(url, null, {
@@ -111,11 +119,15 @@ export async function pollOrder(requester: Requester, url: string, until: readon
 export async function finalizeOrder(requester: Requester, order: Order, csr: Buffer): Promise<Order> {
   for (let attempt = 1; ; attempt += 1) {
     try {
-      const finalized = await requester.post(order.finalize, { csr: csr.toString('base64url') }, {
-        purpose: 'finalize the order',
-        repeatsAfterLostAnswer: 0,
-        read: (answer) => parseOrder(answer, order.url),
-      });
+      const finalized = await requester.post(
+        order.finalize,
+        { csr: csr.toString('base64url') },
+        {
+          purpose: 'finalize the order',
+          repeatsAfterLostAnswer: 0,
+          read: (answer) => parseOrder(answer, order.url),
+        },
+      );
       if (finalized.status !== 'invalid') return finalized;
       throw await orderFailure(requester, finalized);
     } catch (thrown) {
@@ -152,13 +164,17 @@ async function orderFailure(requester: Requester, order: Order, known?: Autocert
       purpose: 'accept the proof of control',
     });
   }
-  if (order.error !== undefined) return new AcmeProblem(order.error, { ...context, url: order.url, purpose: 'complete the order' });
-  return known ?? new AutocertError({
-    code: 'ACME_ORDER_INVALID',
-    message: `The CA made the order for ${order.identifiers.join(', ')} invalid and does not say why (${order.url})`,
-    retryable: false,
-    remedy: 'Let the next run open a new order; if that one ends the same way, ask the CA with the URL of the order.',
-  });
+  if (order.error !== undefined)
+    return new AcmeProblem(order.error, { ...context, url: order.url, purpose: 'complete the order' });
+  return (
+    known ??
+    new AutocertError({
+      code: 'ACME_ORDER_INVALID',
+      message: `The CA made the order for ${order.identifiers.join(', ')} invalid and does not say why (${order.url})`,
+      retryable: false,
+      remedy: 'Let the next run open a new order; if that one ends the same way, ask the CA with the URL of the order.',
+    })
+  );
 }
 
 function toSubproblem({ problem, identifier }: { readonly problem: ProblemDocument; readonly identifier: string }) {
@@ -181,11 +197,7 @@ export async function downloadCertificate(
   order: Order,
   preferredChain: string | undefined,
 ): Promise<string> {
-  const { chain, alternates } = await withReads(requester, async () => {
-    const { certificate } = order.certificate === undefined ? await readOrder(requester, order.url) : order;
-    if (certificate === undefined) throw invalidAnswer(order.url, 'shows a valid order without a certificate', true);
-    return await downloadChain(requester, certificate);
-  });
+  const { chain, alternates } = await downloadOnceThere(requester, order);
   if (preferredChain === undefined) return chain;
   let best = { chain, distance: distanceFromRoot(chain, preferredChain) };
   for (const url of alternates) {
@@ -193,13 +205,15 @@ export async function downloadCertificate(
     try {
       const alternate = await downloadChain(requester, url);
       const distance = distanceFromRoot(alternate.chain, preferredChain);
-      if (distance !== undefined && distance < (best.distance ?? Number.POSITIVE_INFINITY)) best = { chain: alternate.chain, distance };
+      if (distance !== undefined && distance < (best.distance ?? Number.POSITIVE_INFINITY))
+        best = { chain: alternate.chain, distance };
     } catch (thrown) {
       // The default chain is a good one: an alternate that fails must not cost the certificate.
       requester.deps.log.warn('alternate_chain_failed', { url, error: toAutocertError(thrown) });
     }
   }
-  if (best.distance === undefined) requester.deps.log.warn('preferred_chain_absent', { preferredChain, order: order.url });
+  if (best.distance === undefined)
+    requester.deps.log.warn('preferred_chain_absent', { preferredChain, order: order.url });
   return best.chain;
 }
 
@@ -212,20 +226,29 @@ function downloadChain(requester: Requester, url: string): Promise<DownloadedCha
   return requester.post(url, null, {
     purpose: 'hand out the certificate',
     accept: 'application/pem-certificate-chain',
-    read: (answer) => ({ chain: parseCertificates(answer), alternates: linkTargets(answer.links, 'alternate', answer.url).slice(0, 10) }),
+    read: (answer) => ({
+      chain: parseCertificates(answer),
+      alternates: linkTargets(answer.links, 'alternate', answer.url).slice(0, 10),
+    }),
   });
 }
 
-/** A CA of several machines may say `valid` before each of them has the certificate: 404, or no URL, is asked again. */
-async function withReads(requester: Requester, read: () => Promise<DownloadedChain>): Promise<DownloadedChain> {
+/** A CA of several machines may say `valid` before each of them has the certificate: no URL, or 404, is asked again. */
+async function downloadOnceThere(requester: Requester, order: Order): Promise<DownloadedChain> {
+  let { certificate } = order;
   for (let attempt = 1; ; attempt += 1) {
-    try {
-      return await read();
-    } catch (error) {
-      const early = error instanceof AcmeProblem ? error.status === 404 : error instanceof AutocertError && /without a certificate/.test(error.message);
-      const wait = FIRST_POLL * 2 ** attempt * (0.5 + requester.deps.random() / 2);
-      if (!early || attempt === MOST_READS || wait >= timeLeft(requester.deps)) throw error;
-      await pause(requester.deps, wait, 'hand out the certificate', requester.signal);
+    certificate ??= (await readOrder(requester, order.url)).certificate;
+    let notYet = invalidAnswer(order.url, 'shows a valid order without a certificate', true);
+    if (certificate !== undefined) {
+      try {
+        return await downloadChain(requester, certificate);
+      } catch (error) {
+        if (!(error instanceof AcmeProblem) || error.status !== 404) throw error;
+        notYet = error;
+      }
     }
+    const wait = FIRST_POLL * 2 ** attempt * (0.5 + requester.deps.random() / 2);
+    if (attempt === MOST_READS || wait >= timeLeft(requester.deps)) throw notYet;
+    await pause(requester.deps, wait, 'hand out the certificate', requester.signal);
   }
 }

@@ -61,7 +61,8 @@ export class AcmeProblem extends AutocertError {
     this.detail = document.detail;
     this.subproblems = document.subproblems;
     this.url = context.url;
-    this.identifier = context.identifier ?? document.subproblems.find((each) => each.identifier !== undefined)?.identifier;
+    this.identifier =
+      context.identifier ?? document.subproblems.find((each) => each.identifier !== undefined)?.identifier;
   }
 }
 
@@ -107,7 +108,10 @@ function isObject(value: unknown): value is Record<string, unknown> {
 
 function tidy(value: unknown, length: number): string {
   if (typeof value !== 'string') return '';
-  return value.slice(0, length).replace(/\p{C}+/gu, ' ').trim();
+  return value
+    .slice(0, length)
+    .replace(/\p{C}+/gu, ' ')
+    .trim();
 }
 
 interface Kind {
@@ -128,7 +132,11 @@ const NEXT_RUN = 'Let the next run try again; if it lasts, look at the status pa
 const DEFECT = 'This is a defect of aliyun-cdn-autocert or of the CA: report it with this message.';
 const STAR = 'Remove the auto-renewal (STAR) order at the CA: aliyun-cdn-autocert opens ordinary orders only.';
 
-const UNKNOWN = kind('ACME_UNKNOWN_PROBLEM', false, 'Read the detail above, it is the CA\'s own; ask the CA if it is not clear.');
+const UNKNOWN = kind(
+  'ACME_UNKNOWN_PROBLEM',
+  false,
+  "Read the detail above, it is the CA's own; ask the CA if it is not clear.",
+);
 
 const nameOf = (document: ProblemDocument, context: ProblemContext): string => {
   return context.identifier ?? document.subproblems.find((each) => each.identifier)?.identifier ?? 'the domain';
@@ -144,7 +152,11 @@ const KINDS: Readonly<Record<string, Kind>> = {
     false,
     'Let the next run register the account again with the stored key; check that acme.directoryUrl is the CA the account belongs to.',
   ),
-  alreadyReplaced: kind('ACME_ALREADY_REPLACED', false, 'Open the order without `replaces`: another order has replaced this certificate.'),
+  alreadyReplaced: kind(
+    'ACME_ALREADY_REPLACED',
+    false,
+    'Open the order without `replaces`: another order has replaced this certificate.',
+  ),
   alreadyRevoked: kind('ACME_ALREADY_REVOKED', false, 'Nothing is left to do: the certificate is revoked.'),
   autoRenewalCanceled: kind('ACME_AUTO_RENEWAL_CANCELED', false, STAR),
   autoRenewalCancellationInvalid: kind('ACME_AUTO_RENEWAL_CANCELLATION_INVALID', false, STAR),
@@ -156,7 +168,11 @@ const KINDS: Readonly<Record<string, Kind>> = {
     'Check keyType and identifiers of this certificate: the CA does not sign this key type or this set of names.',
   ),
   badNonce: kind('ACME_BAD_NONCE', true, NEXT_RUN),
-  badPublicKey: kind('ACME_BAD_PUBLIC_KEY', false, 'Choose another keyType for this certificate: the CA refuses this key.'),
+  badPublicKey: kind(
+    'ACME_BAD_PUBLIC_KEY',
+    false,
+    'Choose another keyType for this certificate: the CA refuses this key.',
+  ),
   badRevocationReason: kind('ACME_BAD_REVOCATION_REASON', false, 'Revoke with another reason, or with none.'),
   badSignatureAlgorithm: kind(
     'ACME_BAD_SIGNATURE_ALGORITHM',
@@ -164,7 +180,7 @@ const KINDS: Readonly<Record<string, Kind>> = {
     'Delete the stored account key so that the next run makes an EC P-256 one.',
   ),
   caa: kind('ACME_CAA', false, (document, context) => {
-    const identity = context.caaIdentities?.[0] ?? 'the CA\'s domain name';
+    const identity = context.caaIdentities?.[0] ?? "the CA's domain name";
     const name = nameOf(document, context).replace(/^\*\./, '');
     return (
       `Add the CAA record \`${name} CAA 0 issue "${identity}"\` (issuewild for a wildcard), and check that an accounturi in the ` +
@@ -172,7 +188,11 @@ const KINDS: Readonly<Record<string, Kind>> = {
     );
   }),
   compound: kind('ACME_COMPOUND', false, 'Read the message: it says for each name what to repair.'),
-  conflict: kind('ACME_CONFLICT', false, 'Let the next run begin with a fresh order: another client has changed this one.'),
+  conflict: kind(
+    'ACME_CONFLICT',
+    false,
+    'Let the next run begin with a fresh order: another client has changed this one.',
+  ),
   connection: kind('ACME_CONNECTION', false, (document, context) => {
     return `Check from outside that ${nameOf(document, context)} answers on port 80 (http-01) or that its name servers answer (dns-01).`;
   }),
@@ -183,22 +203,36 @@ const KINDS: Readonly<Record<string, Kind>> = {
   externalAccountRequired: kind('ACME_EXTERNAL_ACCOUNT_REQUIRED', false, (_document, context) => {
     return context.externalAccountBinding === true
       ? 'Check acme.externalAccountBinding.kid and acme.externalAccountBinding.hmacKey: the CA does not take this pair.'
-      : 'Set acme.externalAccountBinding.kid and acme.externalAccountBinding.hmacKey to the pair from the CA\'s console.';
+      : "Set acme.externalAccountBinding.kid and acme.externalAccountBinding.hmacKey to the pair from the CA's console.";
   }),
-  incorrectResponse: kind('ACME_INCORRECT_RESPONSE', false, (document, context) => challengeRemedy(nameOf(document, context))),
-  invalidContact: kind('ACME_INVALID_CONTACT', false, 'Set acme.contact to a mail address that exists, as mailto:you@example.com.'),
+  incorrectResponse: kind('ACME_INCORRECT_RESPONSE', false, (document, context) =>
+    challengeRemedy(nameOf(document, context)),
+  ),
+  invalidContact: kind(
+    'ACME_INVALID_CONTACT',
+    false,
+    'Set acme.contact to a mail address that exists, as mailto:you@example.com.',
+  ),
   invalidProfile: kind(
     'ACME_INVALID_PROFILE',
     false,
-    'Set acme.profile to one that the CA\'s directory lists under meta.profiles, or remove it.',
+    "Set acme.profile to one that the CA's directory lists under meta.profiles, or remove it.",
   ),
   malformed: kind('ACME_MALFORMED', false, (_document, context) => {
     return context.externalAccountBinding === true
       ? 'Check acme.externalAccountBinding.kid and acme.externalAccountBinding.hmacKey first; else report this message.'
       : DEFECT;
   }),
-  onionCAARequired: kind('ACME_ONION_CAA_REQUIRED', false, 'Remove the .onion name: aliyun-cdn-autocert does not sign its CAA record.'),
-  orderNotReady: kind('ACME_ORDER_NOT_READY', false, 'Let the next run resume the order: its authorizations are not all valid yet.'),
+  onionCAARequired: kind(
+    'ACME_ONION_CAA_REQUIRED',
+    false,
+    'Remove the .onion name: aliyun-cdn-autocert does not sign its CAA record.',
+  ),
+  orderNotReady: kind(
+    'ACME_ORDER_NOT_READY',
+    false,
+    'Let the next run resume the order: its authorizations are not all valid yet.',
+  ),
   rateLimited: kind('ACME_RATE_LIMITED', true, (_document, context) => {
     return context.retryAfter === undefined
       ? 'Leave the schedule as it is, the limit lapses by itself; do not force renewals meanwhile.'
@@ -220,7 +254,11 @@ const KINDS: Readonly<Record<string, Kind>> = {
       ? 'Check that the stored account key belongs to this CA and that the account is not deactivated.'
       : challengeRemedy(name);
   }),
-  unknownDelegation: kind('ACME_UNKNOWN_DELEGATION', false, 'Remove the delegation: aliyun-cdn-autocert opens ordinary orders only.'),
+  unknownDelegation: kind(
+    'ACME_UNKNOWN_DELEGATION',
+    false,
+    'Remove the delegation: aliyun-cdn-autocert opens ordinary orders only.',
+  ),
   unsupportedContact: kind('ACME_UNSUPPORTED_CONTACT', false, 'Use a mailto: address in acme.contact.'),
   unsupportedIdentifier: kind('ACME_UNSUPPORTED_IDENTIFIER', false, (document, context) => {
     return `Remove ${nameOf(document, context)} from the certificate, or name a profile of the CA that allows this kind of identifier.`;

@@ -22,7 +22,12 @@ const MINUTE = 60_000;
 const SIX_HOURS = 6 * 60 * MINUTE;
 const DAY = 24 * 60 * MINUTE;
 
-const Timestamp = v.pipe(v.string(), v.isoTimestamp(), v.transform((text) => new Date(text)), v.date());
+const Timestamp = v.pipe(
+  v.string(),
+  v.isoTimestamp(),
+  v.transform((text) => new Date(text)),
+  v.date(),
+);
 
 const RenewalInfoSchema = v.object({
   suggestedWindow: v.object({ start: Timestamp, end: Timestamp }),
@@ -37,7 +42,8 @@ export function parseRenewalInfo(answer: Answer, now: Date): RenewalInfo {
   if (suggestedWindow.end <= suggestedWindow.start) {
     throw invalidAnswer(answer.url, 'sent a suggestedWindow that does not end after its start', false);
   }
-  const wait = (parseRetryAfter(header(answer, 'retry-after'), now)?.getTime() ?? now.getTime() + SIX_HOURS) - now.getTime();
+  const wait =
+    (parseRetryAfter(header(answer, 'retry-after'), now)?.getTime() ?? now.getTime() + SIX_HOURS) - now.getTime();
   return {
     suggestedWindow,
     explanationURL: isWebPage(explanationURL) ? explanationURL : undefined,
@@ -46,7 +52,9 @@ export function parseRenewalInfo(answer: Answer, now: Date): RenewalInfo {
 }
 
 function isWebPage(value: unknown): value is string {
-  return typeof value === 'string' && value.length <= 2000 && URL.canParse(value) && /^https?:\/\/[\x21-\x7e]+$/.test(value);
+  return (
+    typeof value === 'string' && value.length <= 2000 && URL.canParse(value) && /^https?:\/\/[\x21-\x7e]+$/.test(value)
+  );
 }
 
 /** RFC 9773 section 4.2: a uniformly random instant within the window. `random` is in [0, 1). Draw once and keep it. */

@@ -1,7 +1,7 @@
-import { createHash, createPrivateKey as readPrivateKey, type KeyObject } from 'node:crypto';
+import { createHash, type KeyObject, createPrivateKey as readPrivateKey } from 'node:crypto';
 import { isIP } from 'node:net';
 import { AutocertError } from '../errors.ts';
-import { Secret } from '../secret.ts';
+import type { Secret } from '../secret.ts';
 
 // The only file that knows acme-client: what it signs (JWS, external account binding, CSR) is right and taken from it.
 // It is loaded when something must be signed: a run with nothing to do never pays for it.
@@ -24,10 +24,16 @@ interface LibrarySigner {
   createSignedHmacBody(hmacKey: string, url: string, payload: object, options: { kid: string }): object;
 }
 
+/** A bundled CommonJS module has its exports on `default` alone; Node gives them there, too. */
+async function loadLibrary(): Promise<typeof import('acme-client')> {
+  const library = await import('acme-client');
+  return library.default;
+}
+
 /** Throws STORE_CORRUPT for a key that is no RSA or EC private key. */
 export async function loadSigner(accountKey: Secret): Promise<Signer> {
   const key = pkcs8(accountKey, 'account key');
-  const { Client, crypto } = await import('acme-client');
+  const { Client, crypto } = await loadLibrary();
   // The URL is never used: the transport is ours.
   const client: object = new Client({ directoryUrl: 'https://acme.invalid/', accountKey: key });
   if (!('http' in client) || !isLibrarySigner(client.http)) throw libraryChanged();
@@ -36,7 +42,8 @@ export async function loadSigner(accountKey: Secret): Promise<Signer> {
   const thumbprint = createHash('sha256').update(JSON.stringify(jwk)).digest('base64url');
   return {
     jwk,
-    sign: (url, payload, { nonce, kid }) => http.createSignedBody(url, payload, { nonce: nonce ?? null, kid: kid ?? null }),
+    sign: (url, payload, { nonce, kid }) =>
+      http.createSignedBody(url, payload, { nonce: nonce ?? null, kid: kid ?? null }),
     bind: (newAccountUrl, kid, hmacKey) => http.createSignedHmacBody(hmacKey.reveal(), newAccountUrl, jwk, { kid }),
     keyAuthorization: (token) => `${token}.${thumbprint}`,
   };
@@ -68,14 +75,14 @@ export async function createCsr(request: {
 }): Promise<{ readonly der: Buffer; readonly pem: string }> {
   checkIdentifiers(request.identifiers);
   const key = pkcs8(request.privateKey, 'private key of the certificate');
-  const { crypto } = await import('acme-client');
+  const { crypto } = await loadLibrary();
   const [, csr] = await crypto.createCsr({ altNames: [...request.identifiers] }, key);
   const pem = csr.toString('ascii');
   return { pem, der: Buffer.from(crypto.getPemBodyAsB64u(pem), 'base64url') };
 }
 
 /** RFC 5890: letters, digits, hyphens and dots; `*` as the whole first label; 253 characters. */
-const DNS_NAME = /^(?:\*\.)?(?!-)[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*$/i;
+const DNS_NAME = /^(?:\*\.)?(?!-)[\w-]{1,63}(?:\.(?!-)[\w-]{1,63})*$/;
 
 /** Throws CONFIG_INVALID unless every identifier is an A-label name or an IP address, and there is at least one. */
 export function checkIdentifiers(identifiers: readonly string[]): void {
@@ -83,7 +90,8 @@ export function checkIdentifiers(identifiers: readonly string[]): void {
   if (wrong === undefined && identifiers.length > 0) return;
   throw new AutocertError({
     code: 'CONFIG_INVALID',
-    message: wrong === undefined ? 'A certificate needs at least one identifier' : `Not an identifier in A-labels: ${wrong}`,
+    message:
+      wrong === undefined ? 'A certificate needs at least one identifier' : `Not an identifier in A-labels: ${wrong}`,
     retryable: false,
     remedy: 'Write the identifiers of the certificate as domain names, with international ones in their xn-- form.',
   });

@@ -2,7 +2,7 @@ import { type Deps, timeLeft } from '../deps.ts';
 import { AutocertError } from '../errors.ts';
 import { checkedUrl, header, invalidAnswer, jsonOrUndefined } from './answer.ts';
 import { type Answer, createAgent, exchange, NoAnswer } from './https.ts';
-import { AcmeProblem, parseProblem, PROBLEM_NAMESPACE, type ProblemContext } from './problem.ts';
+import { AcmeProblem, PROBLEM_NAMESPACE, type ProblemContext, parseProblem } from './problem.ts';
 import { parseRetryAfter } from './retryafter.ts';
 
 export interface TransportOptions {
@@ -74,7 +74,10 @@ export function createTransport(options: TransportOptions): Transport {
   const nonces: string[] = [];
   const inSlot = createSlots(MOST_AT_ONCE);
 
-  async function repeat<T>(request: Call<T>, run: (once: () => Promise<Outcome<T>>) => Promise<Outcome<T>>): Promise<T> {
+  async function repeat<T>(
+    request: Call<T>,
+    run: (once: () => Promise<Outcome<T>>) => Promise<Outcome<T>>,
+  ): Promise<T> {
     const url = target(request.url);
     const attempts = request.attempts ?? 6;
     let failures = 0;
@@ -113,7 +116,8 @@ export function createTransport(options: TransportOptions): Transport {
   }
 
   async function attempt<T>(url: URL, request: Call<T>): Promise<Outcome<T>> {
-    const body = request.sign === undefined ? undefined : JSON.stringify(request.sign(nonces.pop() ?? (await freshNonce())));
+    const body =
+      request.sign === undefined ? undefined : JSON.stringify(request.sign(nonces.pop() ?? (await freshNonce())));
     let answer: Answer;
     try {
       answer = await exchange(agent, {
@@ -177,7 +181,8 @@ export function createTransport(options: TransportOptions): Transport {
         code: 'ACME_UNAVAILABLE',
         message: `The CA answered ${answer.status} to the request to ${request.purpose} (${answer.url})`,
         retryable: true,
-        remedy: 'Let the next run try again; if it lasts, look at the status page of the CA or configure acme.fallback.',
+        remedy:
+          'Let the next run try again; if it lasts, look at the status page of the CA or configure acme.fallback.',
         retryAfter,
       });
     }
@@ -244,7 +249,12 @@ function createSlots(size: number): <T>(run: () => Promise<T>) => Promise<T> {
 }
 
 /** `Deps.sleep` that ends in our own error when the signal aborts. */
-export async function pause(deps: Deps, milliseconds: number, purpose: string, signal: AbortSignal | undefined): Promise<void> {
+export async function pause(
+  deps: Deps,
+  milliseconds: number,
+  purpose: string,
+  signal: AbortSignal | undefined,
+): Promise<void> {
   try {
     await deps.sleep(milliseconds, signal);
   } catch (error) {

@@ -125,7 +125,7 @@ const MEANINGS: ReadonlyMap<string, Meaning> = new Map<string, Meaning>([
     'IllegalOperation',
     fatal(
       'PERMISSION_DENIED',
-      'Check that the domain belongs to this account and is not a live streaming domain, which this API does not serve.',
+      'Check that the domain belongs to this account, accelerates HTTPS requests and is not a live streaming domain.',
     ),
   ],
   ['IllegalOperationDomain', fatal('DOMAIN_REFUSED', 'Check in the CDN console that the domain belongs to this account and may be changed.')],

@@ -1,14 +1,9 @@
+import type { Oss } from '../aliyun/oss.ts';
 import type { Challenge, Solver } from '../issue.ts';
-
-/** The part of an OSS bucket that this needs; `createOss` gives it. */
-export interface ChallengeBucket {
-  put(key: string, bytes: Uint8Array, options?: { readonly contentType?: string }): Promise<unknown>;
-  delete(key: string): Promise<void>;
-}
 
 export interface OssSolverOptions {
   /** The bucket that is the origin of the domain. */
-  readonly oss: ChallengeBucket;
+  readonly oss: Pick<Oss, 'put' | 'delete'>;
 }
 
 /**

@@ -1,4 +1,5 @@
 import { Resolver } from 'node:dns/promises';
+import { setMaxListeners } from 'node:events';
 import { type Deps, timeLeft } from '../deps.ts';
 import { AutocertError, type ErrorCode } from '../errors.ts';
 
@@ -34,9 +35,8 @@ export interface PropagationOptions {
 }
 
 const DEEPEST = 8;
-/** Milliseconds for one query, which is sent twice. */
+/** Milliseconds for one query. */
 const QUERY_TIMEOUT = 2_000;
-const TRIES = 2;
 /** After this many queries in a row without a usable answer a server is left out. */
 const SILENT_AFTER = 3;
 const FIRST_POLL = 500;
@@ -46,7 +46,7 @@ const LONGEST_POLL = 5_000;
 const NO_RECORD = new Set(['ENOTFOUND', 'ENODATA']);
 
 export function createPropagation({ dns, deps, patience = 300_000, reserve = 10_000 }: PropagationOptions): Propagation {
-  const resolver = resolverFor(dns.resolvers);
+  const resolver = resolverFor(dns.resolvers, 2);
   /** Queries in a row that a server left without a usable answer, kept for the whole run: a dead server costs its time once. */
   const misses = new Map<string, number>();
 
@@ -82,13 +82,15 @@ export function createPropagation({ dns, deps, patience = 300_000, reserve = 10_
     /** What each server without the value said last. */
     const lagging = new Map(servers.map((server) => [server, 'has not been asked']));
     const over = new AbortController();
+    // A zone can have more name servers than an emitter has listeners before it warns.
+    setMaxListeners(0, over.signal);
 
     /** At least one server has the value, and those without it are such that nobody gets an answer from. */
     const isVisible = () =>
       lagging.size < servers.length && [...lagging.keys()].every((server) => (misses.get(server) ?? 0) >= SILENT_AFTER);
 
     async function watch(server: string): Promise<void> {
-      const asked = resolverFor([server]);
+      const asked = resolverFor([server], 1);
       over.signal.addEventListener('abort', () => asked.cancel(), { once: true });
       for (let pause = FIRST_POLL; ; pause = Math.min(LONGEST_POLL, pause * 1.5)) {
         const { usable, found, said } = await askTxt(asked, name, value);
@@ -146,8 +148,8 @@ async function askTxt(resolver: Resolver, name: string, value: string): Promise<
   }
 }
 
-function resolverFor(servers: readonly string[]): Resolver {
-  const resolver = new Resolver({ timeout: QUERY_TIMEOUT, tries: TRIES });
+function resolverFor(servers: readonly string[], tries: number): Resolver {
+  const resolver = new Resolver({ timeout: QUERY_TIMEOUT, tries });
   try {
     if (servers.length > 0) resolver.setServers(servers);
   } catch {

@@ -3,6 +3,7 @@ import { AutocertError } from '../errors.ts';
 /** What can be wrong with a configuration. A code is never reused for another meaning. */
 export const CONFIG_PROBLEM_CODES = [
   // The text.
+  'SOURCE_UNREADABLE',
   'TEXT_TOO_LARGE',
   'TEXT_SYNTAX',
   'TEXT_TOO_DEEP',

@@ -13,7 +13,9 @@ export interface ManualDeps extends Deps {
 }
 
 /** A clock that stands still until somebody sleeps, which takes no time at all. */
-export function manualDeps(options: { readonly now?: Date; readonly secondsLeft?: number; readonly random?: number } = {}): ManualDeps {
+export function manualDeps(
+  options: { readonly now?: Date; readonly secondsLeft?: number; readonly random?: number } = {},
+): ManualDeps {
   let now = (options.now ?? new Date('2026-03-01T00:00:00Z')).getTime();
   const deadline = new Date(now + (options.secondsLeft ?? 600) * 1000);
   const sleeps: number[] = [];

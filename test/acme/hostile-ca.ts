@@ -2,6 +2,7 @@ import { createPublicKey, type JsonWebKey, type KeyObject, verify } from 'node:c
 import { once } from 'node:events';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer } from 'node:https';
+import { promisify } from 'node:util';
 import { makeCa, makeCertificate } from '../sandbox/certificates.ts';
 
 /** What a request was for. */
@@ -51,7 +52,10 @@ export interface HostileCa {
   readonly orders: number;
   /** The next `times` requests to the endpoint meet the fault, all of them by default. Later calls come first. */
   misbehave(endpoint: Endpoint, fault: Fault, times?: number): void;
+  /** What a key change does, for a PEM private key. */
+  replaceAccountKey(url: string, privateKey: string): void;
   count(endpoint: Endpoint): number;
+  openConnections(): Promise<number>;
   /** The body of every certificate resource. */
   readonly chain: string;
   close(): Promise<void>;
@@ -71,7 +75,11 @@ export function problem(status: number, type: string, fields: object = {}, heade
 export function change(fields: object, headers: Reply['headers'] = {}): Fault {
   return ({ honest }) => {
     const answer = honest();
-    return { ...answer, headers: { ...answer.headers, ...headers }, body: JSON.stringify({ ...JSON.parse(answer.body ?? '{}'), ...fields }) };
+    return {
+      ...answer,
+      headers: { ...answer.headers, ...headers },
+      body: JSON.stringify({ ...JSON.parse(answer.body ?? '{}'), ...fields }),
+    };
   };
 }
 
@@ -185,7 +193,7 @@ export async function startHostileCa(): Promise<HostileCa> {
   }
 
   function newAccount(payload: Record<string, unknown>, jwk: JsonWebKey | undefined): Reply {
-    const known = accounts.find(({ key }) => JSON.stringify(key) === JSON.stringify(jwk));
+    const known = accounts.find(({ key }) => JSON.stringify(sorted(key)) === JSON.stringify(sorted(jwk ?? {})));
     if (known !== undefined) return json(200, { status: 'valid' }, { location: known.url });
     if (payload['onlyReturnExisting'] === true) return no(400, 'accountDoesNotExist', 'no such account');
     if (jwk === undefined) return no(400, 'malformed', 'no jwk');
@@ -199,7 +207,12 @@ export async function startHostileCa(): Promise<HostileCa> {
     switch (request.endpoint) {
       case 'directory':
         return json(200, {
-          ...Object.fromEntries(['newNonce', 'newAccount', 'newOrder', 'revokeCert', 'keyChange', 'renewalInfo'].map((name) => [name, `${origin}/${name}`])),
+          ...Object.fromEntries(
+            ['newNonce', 'newAccount', 'newOrder', 'revokeCert', 'keyChange', 'renewalInfo'].map((name) => [
+              name,
+              `${origin}/${name}`,
+            ]),
+          ),
           meta: { caaIdentities: ['ca.example'] },
         });
       case 'newNonce':
@@ -226,7 +239,8 @@ export async function startHostileCa(): Promise<HostileCa> {
         return json(200, challenge(id));
       case 'finalize': {
         const found = orders[Number(id)];
-        if (found === undefined || found.finalized) return no(403, 'orderNotReady', 'the status of the order is "valid"');
+        if (found === undefined || found.finalized)
+          return no(403, 'orderNotReady', 'the status of the order is "valid"');
         found.finalized = true;
         return order(found.id);
       }
@@ -241,7 +255,10 @@ export async function startHostileCa(): Promise<HostileCa> {
   }
 
   /** RFC 8555 section 6.2 to 6.5. Gives the payload and the key, or the refusal. */
-  function open(text: string, path: string): { readonly payload: Record<string, unknown> | undefined; readonly jwk?: JsonWebKey } | Reply {
+  function open(
+    text: string,
+    path: string,
+  ): { readonly payload: Record<string, unknown> | undefined; readonly jwk?: JsonWebKey } | Reply {
     const jws: { protected: string; payload: string; signature: string } = JSON.parse(text);
     const head: { nonce: string; url: string; jwk?: JsonWebKey; kid?: string } = JSON.parse(decode(jws.protected));
     if (!nonces.delete(head.nonce)) return no(400, 'badNonce', 'used before or never given out');
@@ -293,11 +310,20 @@ export async function startHostileCa(): Promise<HostileCa> {
       faults.push({ endpoint: name, fault, left: times });
     },
     count: (name) => requests.filter((each) => each.endpoint === name).length,
+    replaceAccountKey: (url, privateKey) => {
+      for (const account of accounts.filter((each) => each.url === url))
+        account.key = sorted(createPublicKey(privateKey).export({ format: 'jwk' }));
+    },
+    openConnections: () => promisify(server.getConnections.bind(server))(),
     close: async () => {
       server.closeAllConnections();
       await new Promise((resolve) => server.close(resolve));
     },
   };
+}
+
+function sorted(jwk: JsonWebKey): JsonWebKey {
+  return Object.fromEntries(Object.entries(jwk).sort());
 }
 
 function decode(text: string): string {
@@ -307,8 +333,19 @@ function decode(text: string): string {
 function endpointOf(path: string): Endpoint {
   const first = path.split('/')[1] ?? '';
   const known: readonly Endpoint[] = [
-    'directory', 'newNonce', 'newAccount', 'newOrder', 'order', 'authorization', 'challenge', 'finalize', 'certificate', 'alternate',
-    'renewalInfo', 'revokeCert', 'keyChange',
+    'directory',
+    'newNonce',
+    'newAccount',
+    'newOrder',
+    'order',
+    'authorization',
+    'challenge',
+    'finalize',
+    'certificate',
+    'alternate',
+    'renewalInfo',
+    'revokeCert',
+    'keyChange',
   ];
   const found = known.find((name) => name === first);
   if (found === undefined) throw new Error(`no such endpoint: ${path}`);

@@ -1,5 +1,9 @@
 import { onTestFinished } from 'vitest';
-import { type AcmeAccount, type AcmeOptions, type AcmeSession, createAccountKey, createCsr, openAcme, type Order } from '../../src/acme.ts';
+import type { AcmeAccount } from '../../src/acme/account.ts';
+import { createAccountKey } from '../../src/acme/keys.ts';
+import type { Order } from '../../src/acme/objects.ts';
+import { createCsr } from '../../src/acme/signing.ts';
+import { type AcmeOptions, type AcmeSession, openAcme } from '../../src/acme.ts';
 import type { AutocertError } from '../../src/errors.ts';
 import { type ManualDeps, manualDeps } from './deps.ts';
 import { type HostileCa, startHostileCa } from './hostile-ca.ts';
@@ -28,7 +32,10 @@ export function register(acme: AcmeSession, key = createAccountKey()): Promise<A
 }
 
 /** Opens an order and answers its challenges. */
-export async function readyOrder(account: AcmeAccount, identifiers: readonly string[] = ['example.com']): Promise<Order> {
+export async function readyOrder(
+  account: AcmeAccount,
+  identifiers: readonly string[] = ['example.com'],
+): Promise<Order> {
   const opened = await account.newOrder({ identifiers });
   const authorizations = await Promise.all(opened.authorizations.map((url) => account.authorization(url)));
   for (const { challenges } of authorizations) {
@@ -37,7 +44,10 @@ export async function readyOrder(account: AcmeAccount, identifiers: readonly str
   return await account.pollOrder(opened.url, ['ready']);
 }
 
-export async function validOrder(account: AcmeAccount, identifiers: readonly string[] = ['example.com']): Promise<Order> {
+export async function validOrder(
+  account: AcmeAccount,
+  identifiers: readonly string[] = ['example.com'],
+): Promise<Order> {
   const ready = await readyOrder(account, identifiers);
   return await account.finalize(ready, await createCsr({ identifiers, privateKey: createAccountKey() }));
 }

@@ -2,11 +2,20 @@ import { once } from 'node:events';
 import { createServer } from 'node:net';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { openAcme } from '../../src/acme.ts';
-import { createTransport } from '../../src/acme/transport.ts';
 import { makeCa } from '../sandbox/certificates.ts';
 import { freePorts } from '../sandbox/ports.ts';
 import { manualDeps } from './deps.ts';
-import { change, cutAnswer, type Endpoint, halveAnswer, loseAnswer, problem, reply, staySilent, startHostileCa } from './hostile-ca.ts';
+import {
+  change,
+  cutAnswer,
+  type Endpoint,
+  halveAnswer,
+  loseAnswer,
+  problem,
+  reply,
+  startHostileCa,
+  staySilent,
+} from './hostile-ca.ts';
 import { failureOf, hostileSession, readyOrder, register, validOrder } from './session.ts';
 
 const caBundle = makeCa('Unrelated CA').root;
@@ -28,7 +37,11 @@ describe('a peer that does not answer', () => {
     sockets.on('connection', (socket) => onTestFinished(() => void socket.destroy()));
     const address = sockets.address();
     const port = typeof address === 'object' && address !== null ? address.port : 0;
-    const acme = openAcme({ directoryUrl: `https://127.0.0.1:${port}/dir`, caBundle, deps: manualDeps({ secondsLeft: 0.05 }) });
+    const acme = openAcme({
+      directoryUrl: `https://127.0.0.1:${port}/dir`,
+      caBundle,
+      deps: manualDeps({ secondsLeft: 0.05 }),
+    });
     onTestFinished(() => acme.close());
     expect(await failureOf(acme.directory())).toMatchObject({ code: 'ACME_UNREACHABLE' });
   });
@@ -76,7 +89,10 @@ describe('a peer that does not answer', () => {
       return undefined;
     });
     const error = await failureOf(acme.directory());
-    expect(error).toMatchObject({ code: 'DEADLINE_REACHED', cause: { message: 'the instance is about to be stopped' } });
+    expect(error).toMatchObject({
+      code: 'DEADLINE_REACHED',
+      cause: { message: 'the instance is about to be stopped' },
+    });
   });
 });
 
@@ -136,12 +152,15 @@ describe('a CA in trouble', () => {
     expect(ca.count('newOrder')).toBe(1);
   });
 
-  test.each(['directory', 'newNonce'] as const)('10 a %s that is busy for two seconds is waited for', async (endpoint) => {
-    const { ca, acme, deps } = await hostileSession();
-    ca.misbehave(endpoint, reply(503, '<html>busy</html>', { 'retry-after': '2' }), 1);
-    await register(acme);
-    expect(deps.sleeps).toEqual([2000]);
-  });
+  test.each(['directory', 'newNonce'] as const)(
+    '10 a %s that is busy for two seconds is waited for',
+    async (endpoint) => {
+      const { ca, acme, deps } = await hostileSession();
+      ca.misbehave(endpoint, reply(503, '<html>busy</html>', { 'retry-after': '2' }), 1);
+      await register(acme);
+      expect(deps.sleeps).toEqual([2000]);
+    },
+  );
 
   test('10 a CA that is down is ACME_UNAVAILABLE after a bounded number of tries', async () => {
     const { ca, acme } = await hostileSession();
@@ -158,16 +177,27 @@ describe('a CA in trouble', () => {
   });
 
   const endpoints: readonly Endpoint[] = [
-    'directory', 'newNonce', 'newAccount', 'newOrder', 'order', 'authorization', 'challenge', 'finalize', 'certificate',
+    'directory',
+    'newNonce',
+    'newAccount',
+    'newOrder',
+    'order',
+    'authorization',
+    'challenge',
+    'finalize',
+    'certificate',
   ];
 
-  test.each(endpoints)('11 a 500 from %s is tried again with a new nonce, and the certificate comes', async (endpoint) => {
-    const { ca, acme } = await hostileSession();
-    ca.misbehave(endpoint, problem(500, 'serverInternal'), 1);
-    const account = await register(acme);
-    expect(await account.certificate(await validOrder(account))).toBe(ca.chain);
-    expect(ca.orders).toBe(1);
-  });
+  test.each(endpoints)(
+    '11 a 500 from %s is tried again with a new nonce, and the certificate comes',
+    async (endpoint) => {
+      const { ca, acme } = await hostileSession();
+      ca.misbehave(endpoint, problem(500, 'serverInternal'), 1);
+      const account = await register(acme);
+      expect(await account.certificate(await validOrder(account))).toBe(ca.chain);
+      expect(ca.orders).toBe(1);
+    },
+  );
 
   test.each(endpoints)('12 the lost answer of %s costs no certificate and at most one order', async (endpoint) => {
     const { ca, acme } = await hostileSession();
@@ -182,26 +212,34 @@ describe('a CA in trouble', () => {
     const { ca, acme } = await hostileSession();
     const account = await register(acme);
     ca.misbehave('newOrder', loseAnswer);
-    expect(await failureOf(account.newOrder({ identifiers: ['example.com'] }))).toMatchObject({ code: 'ACME_UNREACHABLE' });
+    expect(await failureOf(account.newOrder({ identifiers: ['example.com'] }))).toMatchObject({
+      code: 'ACME_UNREACHABLE',
+    });
     expect(ca.orders).toBe(2);
   });
 
-  test.each(endpoints.filter((each) => each !== 'newNonce'))('13 an answer of %s that is cut off is not taken for an answer', async (endpoint) => {
-    const { ca, acme } = await hostileSession();
-    ca.misbehave(endpoint, cutAnswer, 1);
-    const account = await register(acme);
-    expect(await account.certificate(await validOrder(account))).toBe(ca.chain);
-    expect(ca.orders).toBeLessThanOrEqual(2);
-  });
+  test.each(endpoints.filter((each) => each !== 'newNonce'))(
+    '13 an answer of %s that is cut off is not taken for an answer',
+    async (endpoint) => {
+      const { ca, acme } = await hostileSession();
+      ca.misbehave(endpoint, cutAnswer, 1);
+      const account = await register(acme);
+      expect(await account.certificate(await validOrder(account))).toBe(ca.chain);
+      expect(ca.orders).toBeLessThanOrEqual(2);
+    },
+  );
 
-  test.each(endpoints.filter((each) => each !== 'newNonce'))('13 half an answer of %s that looks complete is asked for again', async (endpoint) => {
-    const { ca, acme } = await hostileSession();
-    ca.misbehave(endpoint, halveAnswer, 1);
-    const account = await register(acme);
-    expect(await account.certificate(await validOrder(account))).toBe(ca.chain);
-    // The Location header of newOrder arrived: the order is read there and not opened again.
-    expect(ca.orders).toBe(1);
-  });
+  test.each(endpoints.filter((each) => each !== 'newNonce'))(
+    '13 half an answer of %s that looks complete is asked for again',
+    async (endpoint) => {
+      const { ca, acme } = await hostileSession();
+      ca.misbehave(endpoint, halveAnswer, 1);
+      const account = await register(acme);
+      expect(await account.certificate(await validOrder(account))).toBe(ca.chain);
+      // The Location header of newOrder arrived: the order is read there and not opened again.
+      expect(ca.orders).toBe(1);
+    },
+  );
 });
 
 describe('nonces', () => {
@@ -221,9 +259,18 @@ describe('nonces', () => {
     const before = ca.requests.length;
     await account.certificate(await validOrder(account));
     expect(ca.requests.slice(before).map(({ endpoint }) => endpoint)).toEqual([
-      'newOrder', 'authorization', 'challenge', 'order', 'finalize', 'certificate',
+      'newOrder',
+      'authorization',
+      'challenge',
+      'order',
+      'finalize',
+      'certificate',
     ]);
-    expect(ca.requests.slice(0, before).map(({ endpoint }) => endpoint)).toEqual(['directory', 'newNonce', 'newAccount']);
+    expect(ca.requests.slice(0, before).map(({ endpoint }) => endpoint)).toEqual([
+      'directory',
+      'newNonce',
+      'newAccount',
+    ]);
   });
 
   test('A11 a nonce refused a hundred times in a row is replaced a hundred times, without waiting', async () => {
@@ -247,17 +294,26 @@ describe('nonces', () => {
     ca.misbehave('newAccount', problem(400, 'badNonce', {}, { 'replay-nonce': undefined }), 2);
     await register(acme);
     expect(ca.requests.map(({ endpoint }) => endpoint)).toEqual([
-      'directory', 'newNonce', 'newAccount', 'newNonce', 'newAccount', 'newNonce', 'newAccount',
+      'directory',
+      'newNonce',
+      'newAccount',
+      'newNonce',
+      'newAccount',
+      'newNonce',
+      'newAccount',
     ]);
   });
 
-  test.each([undefined, 'not base64url!'])('4 a good answer with the nonce %s is followed by new-nonce', async (nonce) => {
-    const { ca, acme } = await hostileSession();
-    ca.misbehave('newAccount', change({}, { 'replay-nonce': nonce }));
-    const account = await register(acme);
-    await account.newOrder({ identifiers: ['example.com'] });
-    expect(ca.count('newNonce')).toBe(2);
-  });
+  test.each([undefined, 'not base64url!'])(
+    '4 a good answer with the nonce %s is followed by new-nonce',
+    async (nonce) => {
+      const { ca, acme } = await hostileSession();
+      ca.misbehave('newAccount', change({}, { 'replay-nonce': nonce }));
+      const account = await register(acme);
+      await account.newOrder({ identifiers: ['example.com'] });
+      expect(ca.count('newNonce')).toBe(2);
+    },
+  );
 
   test('new-nonce without a nonce is asked again, then ACME_RESPONSE_INVALID', async () => {
     const { ca, acme } = await hostileSession();
@@ -280,7 +336,10 @@ describe('what is not ACME', () => {
     const account = await register(acme);
     ca.misbehave('newOrder', reply(307, '', { location: `${new URL(ca.directoryUrl).origin}/order/0` }));
     ca.misbehave('renewalInfo', reply(302, '', { location: ca.directoryUrl }));
-    expect(await failureOf(account.newOrder({ identifiers: ['example.com'] }))).toMatchObject({ code: 'ACME_RESPONSE_INVALID', retryable: false });
+    expect(await failureOf(account.newOrder({ identifiers: ['example.com'] }))).toMatchObject({
+      code: 'ACME_RESPONSE_INVALID',
+      retryable: false,
+    });
     expect(await failureOf(acme.renewalInfo('AAAA.BBBB'))).toMatchObject({ code: 'ACME_RESPONSE_INVALID' });
     expect(ca.count('newOrder')).toBe(1);
     expect(ca.count('order')).toBe(0);
@@ -334,7 +393,10 @@ describe('what is not ACME', () => {
 
   test('24 a directory without renewalInfo and with fields nobody knows is a good one', async () => {
     const { ca, acme } = await hostileSession();
-    ca.misbehave('directory', change({ renewalInfo: undefined, 'r4nd0m': 'https://example.com/', newAuthz: null, meta: undefined }));
+    ca.misbehave(
+      'directory',
+      change({ renewalInfo: undefined, r4nd0m: 'https://example.com/', newAuthz: null, meta: undefined }),
+    );
     expect(await acme.directory()).toMatchObject({ meta: { externalAccountRequired: false, caaIdentities: [] } });
     expect(await acme.renewalInfo('AAAA.BBBB')).toBeUndefined();
   });
@@ -385,11 +447,14 @@ describe('trust', () => {
     expect(await failureOf(acme.directory())).toMatchObject({ code: 'ACME_UNREACHABLE', retryable: false });
   });
 
-  test.each(['', 'garbage', '-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----'])('a caBundle of %j is CONFIG_INVALID', (bundle) => {
-    expect(() => openAcme({ directoryUrl: 'https://ca.example/dir', caBundle: bundle, deps: manualDeps() })).toThrow(
-      expect.objectContaining({ code: 'CONFIG_INVALID' }),
-    );
-  });
+  test.each(['', 'garbage', '-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----'])(
+    'a caBundle of %j is CONFIG_INVALID',
+    (bundle) => {
+      expect(() => openAcme({ directoryUrl: 'https://ca.example/dir', caBundle: bundle, deps: manualDeps() })).toThrow(
+        expect.objectContaining({ code: 'CONFIG_INVALID' }),
+      );
+    },
+  );
 
   test('59 a connection that died while the instance was frozen is opened again without a word', async () => {
     const { ca, acme } = await hostileSession();
@@ -414,19 +479,10 @@ describe('trust', () => {
   });
 });
 
-test('a transport is closed with its connections', async () => {
+test('close() ends the connections that were kept open', async () => {
   const { ca, acme } = await hostileSession();
   await acme.directory();
+  expect(await ca.openConnections()).toBe(1);
   acme.close();
-  const deps = manualDeps();
-  const transport = createTransport({
-    directoryUrl: ca.directoryUrl,
-    caBundle: ca.caBundle,
-    deps,
-    requestTimeout: 1000,
-    newNonceUrl: async () => ca.directoryUrl,
-    problemContext: () => ({}),
-  });
-  expect(await transport.call({ method: 'GET', url: ca.directoryUrl, purpose: 'show its directory', read: ({ status }) => status })).toBe(200);
-  transport.close();
+  await expect.poll(() => ca.openConnections()).toBe(0);
 });

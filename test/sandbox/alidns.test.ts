@@ -36,7 +36,11 @@ async function sandbox(
   onTestFinished(() => dns.close());
   const alidns = createAlidns({ dns, domains: options.domains ?? {} });
   const account = { accessKeyId: 'ak', accessKeySecret: 'secret', userId: 'user' };
-  const server = await startRpcServer({ products: [alidns], accounts: [account], ...(options.now && { now: options.now }) });
+  const server = await startRpcServer({
+    products: [alidns],
+    accounts: [account],
+    ...(options.now && { now: options.now }),
+  });
   onTestFinished(() => server.close());
   const sdk = new AlidnsClient(
     new $OpenApiUtil.Config({
@@ -61,7 +65,6 @@ const remove = ({ sdk }: Sandbox, recordId: string) =>
   sdk.deleteDomainRecord(new DeleteDomainRecordRequest({ recordId }));
 
 const TXT = { RR: '_acme-challenge', value: 'one' };
-
 
 async function codeOf(call: Promise<unknown>): Promise<unknown> {
   return call.then(
@@ -163,7 +166,7 @@ describe('what a write is refused for', () => {
     expect(await codeOf(add(s, { ...TXT, RR: '_acme-challenge.www' }))).toBe('OK');
   });
 
-  test('a domain that is not there, or not this user\'s', async () => {
+  test("a domain that is not there, or not this user's", async () => {
     const s = await sandbox(
       { 'example.com': [], 'other.com': [{ name: 'x.other.com', type: 'TXT', value: 'x' }] },
       { domains: { 'other.com': { owner: 'other' } } },
@@ -288,6 +291,7 @@ describe('reading records', () => {
         { name: '_acme-challenge.a.sub.example.com.cn', type: 'CAA', value: '0 issue ";"' },
         { name: '_acme-challenge.b.sub.example.com.cn', type: 'TXT', value: 'b' },
       ],
+      'example.com': [{ name: 'a.b.example.com', type: 'TXT', value: 'x' }],
     });
     const find = async (fields: { subDomain: string; domainName?: string; type?: string; pageSize?: number }) =>
       (await s.sdk.describeSubDomainRecords(new DescribeSubDomainRecordsRequest(fields))).body;
@@ -300,11 +304,20 @@ describe('reading records', () => {
       totalCount: 1,
       domainRecords: {
         record: [
-          { RR: '_acme-challenge.a', type: 'TXT', value: 'child', TTL: 600, line: 'default', locked: false, status: 'ENABLE' },
+          {
+            RR: '_acme-challenge.a',
+            type: 'TXT',
+            value: 'child',
+            TTL: 600,
+            line: 'default',
+            locked: false,
+            status: 'ENABLE',
+          },
         ],
       },
     });
     expect(await find({ subDomain, domainName: 'sub.example.com.cn' })).toMatchObject({ totalCount: 2 });
+    expect(await find({ subDomain: 'a.b.example.com' })).toMatchObject({ domainRecords: { record: [{ RR: 'a.b' }] } });
     expect(await codeOf(find({ subDomain: 'www.example.org' }))).toBe('InvalidDomainName.NoExist');
     expect(await codeOf(find({ subDomain, pageSize: 101 }))).toBe('InvalidParameter');
   });
@@ -312,8 +325,7 @@ describe('reading records', () => {
   test('DescribeDomainRecordInfo gives one record by its id', async () => {
     const s = await sandbox({ '例子.com': [] });
     const recordId = await add(s, { ...TXT, domainName: '例子.com' });
-    const info = (id: string) =>
-      s.sdk.describeDomainRecordInfo(new DescribeDomainRecordInfoRequest({ recordId: id }));
+    const info = (id: string) => s.sdk.describeDomainRecordInfo(new DescribeDomainRecordInfoRequest({ recordId: id }));
     expect((await info(recordId)).body).toMatchObject({
       recordId,
       RR: '_acme-challenge',
@@ -324,7 +336,7 @@ describe('reading records', () => {
     expect(await codeOf(info('1'))).toBe('DomainRecordNotBelongToUser');
   });
 
-  test('DescribeDomains gives the user\'s own domains, in Unicode and in Punycode', async () => {
+  test("DescribeDomains gives the user's own domains, in Unicode and in Punycode", async () => {
     const s = await sandbox(
       { 'example.com': [], '例子.com': [], 'sub.example.com': [], 'other.com': [] },
       { domains: { 'other.com': { owner: 'other' } } },

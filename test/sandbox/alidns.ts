@@ -1,8 +1,16 @@
 import { domainToUnicode } from 'node:url';
 import { getDomain } from 'tldts';
-import type { Dns } from './dns.ts';
-import { canonicalName, isOwnerName, isValue, isWithin, RECORD_TYPES, type ZoneRecord, type ZoneRecordType } from './dns-zone.ts';
 import { invalid, paged, searchOf } from './alidns-search.ts';
+import type { Dns } from './dns.ts';
+import {
+  canonicalName,
+  isOwnerName,
+  isValue,
+  isWithin,
+  RECORD_TYPES,
+  type ZoneRecord,
+  type ZoneRecordType,
+} from './dns-zone.ts';
 import { type Action, ApiError, integer, type Product } from './product.ts';
 
 /** Conditions of one domain, for provoking the documented errors. */
@@ -89,7 +97,11 @@ export function createAlidns(options: { dns: Dns; domains?: Readonly<Record<stri
     }
     const last = lastWrite.get(zone);
     if (last !== undefined && now.getTime() - last < writeIntervalMs) {
-      throw new ApiError(400, 'LastOperationNotFinished', 'The last operation is not finished, please try again later.');
+      throw new ApiError(
+        400,
+        'LastOperationNotFinished',
+        'The last operation is not finished, please try again later.',
+      );
     }
   };
   const written = (zone: string, now: Date): void => {
@@ -137,7 +149,10 @@ export function createAlidns(options: { dns: Dns; domains?: Readonly<Record<stri
     Locked: factsOf(record.id).locked,
   });
   const newestFirst = (zone: string) =>
-    dns.records(zone).map((record) => describe(zone, record)).toReversed();
+    dns
+      .records(zone)
+      .map((record) => describe(zone, record))
+      .toReversed();
 
   const actions: Record<string, Action> = {
     AddDomainRecord: {
@@ -184,7 +199,9 @@ export function createAlidns(options: { dns: Dns; domains?: Readonly<Record<stri
         const RR = required(parameters, 'RR');
         const name = canonicalName(RR === '@' ? zone : `${RR}.${zone}`);
         const type = parameters['Type']?.toUpperCase();
-        const removed = dns.records(zone).filter((record) => record.name === name && (type ?? record.type) === record.type);
+        const removed = dns
+          .records(zone)
+          .filter((record) => record.name === name && (type ?? record.type) === record.type);
         checkWritable(zone, now, removed);
         for (const record of removed) dns.removeRecord(record.id);
         if (removed.length > 0) written(zone, now);
@@ -237,7 +254,9 @@ export function createAlidns(options: { dns: Dns; domains?: Readonly<Record<stri
       handle(parameters, now) {
         const keyWord = canonicalName(parameters['KeyWord'] ?? '');
         const exact = parameters['SearchMode']?.toUpperCase() === 'EXACT';
-        const found = ownZones().filter((zone) => (exact && keyWord !== '' ? zone === keyWord : zone.includes(keyWord)));
+        const found = ownZones().filter((zone) =>
+          exact && keyWord !== '' ? zone === keyWord : zone.includes(keyWord),
+        );
         const { items, ...page } = paged(found, parameters, 100);
         const Domain = items.map((zone) => ({
           DomainId: domainId(zone),

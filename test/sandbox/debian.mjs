@@ -131,14 +131,15 @@ export function hasApt() {
 }
 
 /**
- * Unpacks one package, and those it needs that the machine does not have, into `target`.
+ * Unpacks one package into `target`, and those it needs that the machine does not have when `withDependencies`.
  *
  * @param {string} packageName
+ * @param {boolean} withDependencies
  * @param {Source[]} sources Where to take it from.
  * @param {string} workFolder An empty folder for apt's own state.
  * @param {string} target
  */
-export async function unpackPackage(packageName, sources, workFolder, target) {
+export async function unpackPackage(packageName, withDependencies, sources, workFolder, target) {
   const lists = join(workFolder, 'lists');
   const cache = join(workFolder, 'cache');
   const parts = join(workFolder, 'sources.list.d');
@@ -163,12 +164,14 @@ export async function unpackPackage(packageName, sources, workFolder, target) {
     'Debug::NoLocking=1',
   ].flatMap((option) => ['-o', option]);
   const env = { ...process.env, LC_ALL: 'C', DEBIAN_FRONTEND: 'noninteractive' };
-  /** @param {string[]} args */
-  const apt = (args) => promisify(execFile)('apt-get', ['-q', ...options, ...args], { env, maxBuffer: 2 ** 26 });
-
-  await apt(['update']);
-  await apt(['install', '--yes', '--download-only', '--no-install-recommends', packageName]);
   const archives = join(cache, 'archives');
+  /** @param {string[]} args */
+  const apt = (...args) =>
+    promisify(execFile)('apt-get', ['-q', ...options, ...args], { cwd: archives, env, maxBuffer: 2 ** 26 });
+
+  await apt('update');
+  if (withDependencies) await apt('install', '--yes', '--download-only', '--no-install-recommends', packageName);
+  else await apt('download', packageName);
   const packages = (await readdir(archives)).filter((file) => file.endsWith('.deb'));
   if (packages.length === 0) throw new Error(`apt-get downloaded nothing for ${packageName}`);
   for (const file of packages) await promisify(execFile)('dpkg-deb', ['-x', join(archives, file), target]);

@@ -1,6 +1,6 @@
 import { createSocket, type Socket as UdpSocket } from 'node:dgram';
 import { once } from 'node:events';
-import { createServer, type Server as TcpServer, type Socket } from 'node:net';
+import { createServer, type Socket, type Server as TcpServer } from 'node:net';
 import * as dnsPacket from 'dns-packet';
 import { RCODES, type Rcode, type ZoneAnswer } from './dns-zone.ts';
 
@@ -103,7 +103,11 @@ function respond(
   const header = (rcode: Rcode, bits = 0): dnsPacket.Packet => ({
     id,
     // Opcode and RD are the question's (RFC 1035 §4.1.1).
-    flags: ((query.flags ?? 0) & (OPCODE | dnsPacket.RECURSION_DESIRED)) | dnsPacket.RECURSION_AVAILABLE | bits | RCODES[rcode],
+    flags:
+      ((query.flags ?? 0) & (OPCODE | dnsPacket.RECURSION_DESIRED)) |
+      dnsPacket.RECURSION_AVAILABLE |
+      bits |
+      RCODES[rcode],
     questions: query.questions ?? [],
     additionals: edns ? [opt(0)] : [],
   });

@@ -92,9 +92,7 @@ interface Failure {
 }
 
 /** Records added to names of zones: `{ 'example.com': [{ name: 'www.example.com', type: 'A', value: '127.0.0.1' }] }`. */
-export async function startDns(
-  options: { zones?: Readonly<Record<string, readonly NewRecord[]>> } = {},
-): Promise<Dns> {
+export async function startDns(options: { zones?: Readonly<Record<string, readonly NewRecord[]>> } = {}): Promise<Dns> {
   const truth = new Map<string, Zone>();
   const queries: Query[] = [];
   const queryListeners = new Set<(query: Query) => void>();

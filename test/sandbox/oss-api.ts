@@ -24,8 +24,19 @@ export class OssError extends Error {
 
   answer(): OssAnswer {
     const requestId = randomBytes(12).toString('hex').toUpperCase();
-    const elements = { Code: this.code, Message: this.message, RequestId: requestId, HostId: 'oss.sandbox', ...this.elements };
-    const body = xml('Error', Object.entries(elements).map(([name, text]) => element(name, text)).join(''));
+    const elements = {
+      Code: this.code,
+      Message: this.message,
+      RequestId: requestId,
+      HostId: 'oss.sandbox',
+      ...this.elements,
+    };
+    const body = xml(
+      'Error',
+      Object.entries(elements)
+        .map(([name, text]) => element(name, text))
+        .join(''),
+    );
     return { status: this.status, headers: { 'content-type': 'application/xml' }, body, requestId };
   }
 }
@@ -50,7 +61,10 @@ export function operate(bucket: Bucket, request: OssRequest, may: (action: strin
     }
     if (query.has('acl')) {
       demand('oss:GetBucketAcl');
-      return xmlAnswer('AccessControlPolicy', `${OWNER}<AccessControlList>${element('Grant', bucket.acl)}</AccessControlList>`);
+      return xmlAnswer(
+        'AccessControlPolicy',
+        `${OWNER}<AccessControlList>${element('Grant', bucket.acl)}</AccessControlList>`,
+      );
     }
     if (query.has('versions')) {
       demand('oss:ListObjectVersions');
@@ -196,7 +210,9 @@ function listVersions(bucket: Bucket, query: Query): OssAnswer {
       .toReversed()
       .map(({ versionId, object }, age) => {
         const head = element('Key', key) + element('VersionId', versionId) + element('IsLatest', String(age === 0));
-        return object ? `<Version>${head}${facts(object)}${OWNER}</Version>` : `<DeleteMarker>${head}${OWNER}</DeleteMarker>`;
+        return object
+          ? `<Version>${head}${facts(object)}${OWNER}</Version>`
+          : `<DeleteMarker>${head}${OWNER}</DeleteMarker>`;
       }),
   );
   return xmlAnswer('ListVersionsResult', element('Name', bucket.name) + truncated(undefined) + entries.join(''));
@@ -239,6 +255,10 @@ function xml(root: string, content: string): string {
 }
 
 function element(name: string, text: string): string {
-  const escaped = text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;').replaceAll('"', '&quot;');
+  const escaped = text
+    .replaceAll('&', '&amp;')
+    .replaceAll('<', '&lt;')
+    .replaceAll('>', '&gt;')
+    .replaceAll('"', '&quot;');
   return `<${name}>${escaped}</${name}>`;
 }

@@ -98,8 +98,7 @@ function version4(request: OssRequest, header: string): OssAuthorization | undef
   const scope = `${day}/${region}/oss/aliyun_v4_request`;
   const hash = createHash('sha256').update(canonicalRequest).digest('hex');
   const stringToSign = `OSS4-HMAC-SHA256\n${date}\n${scope}\n${hash}`;
-  const [, year, month, date2, hour, minute, second] =
-    /^(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z$/.exec(date) ?? [];
+  const [, year, month, date2, hour, minute, second] = /^(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z$/.exec(date) ?? [];
   return {
     accessKeyId,
     signedAt: validDate(new Date(`${year}-${month}-${date2}T${hour}:${minute}:${second}Z`)),

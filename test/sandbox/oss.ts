@@ -160,8 +160,8 @@ export async function startOss(options: OssOptions): Promise<Oss> {
     }
     const account = options.accounts.find((candidate) => candidate.accessKeyId === accessKeyId);
     const token = request.headers['x-oss-security-token'];
-    // A temporary AccessKey does not exist for OSS without its token.
-    if (!account || (account.securityToken !== undefined && token === undefined)) {
+    // A temporary AccessKey does not exist for OSS without its token, nor a permanent one with any.
+    if (!account || (account.securityToken === undefined) !== (token === undefined)) {
       const message = 'The OSS Access Key Id you provided does not exist in our records.';
       throw new OssError(403, 'InvalidAccessKeyId', message);
     }

@@ -30,9 +30,13 @@ test('the directory offers renewalInfo and the profiles, over TLS that only the 
 });
 
 test('an account needs an external account binding once MAC keys are given', async () => {
-  const pebble = await started({ externalAccountMacKeys: { 'kid-1': 'zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W' } });
+  const pebble = await started({
+    externalAccountMacKeys: { 'kid-1': 'zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W' },
+  });
 
-  expect(await getJson(pebble.directoryUrl, pebble.caBundle)).toMatchObject({ meta: { externalAccountRequired: true } });
+  expect(await getJson(pebble.directoryUrl, pebble.caBundle)).toMatchObject({
+    meta: { externalAccountRequired: true },
+  });
 });
 
 test('a certificate of the shortlived profile lives six days, chains to the roots, and has the renewalInfo it was given', async () => {

@@ -215,7 +215,11 @@ function connect(
     intermediates: () => askAll('/intermediates/'),
     setRenewalInfo: async (certificatePem, response) => {
       const renewalInfo = typeof response === 'string' ? response : JSON.stringify(response);
-      await ask('POST', '/set-renewal-info/', JSON.stringify({ Certificate: certificatePem, ARIResponse: renewalInfo }));
+      await ask(
+        'POST',
+        '/set-renewal-info/',
+        JSON.stringify({ Certificate: certificatePem, ARIResponse: renewalInfo }),
+      );
     },
     certificateStatus: async (serial) => {
       const hexadecimal = BigInt(`0x${serial}`).toString(16);

@@ -111,7 +111,10 @@ async function firstGood(tool, paths, sandbox, reasons) {
 async function fetchTool(tool, sandbox) {
   const { codename, sources } = await readDebianSources();
   if (sources.length === 0 || !hasApt()) throw new Error('this machine has no apt-get with the sources of Debian');
-  const own = sources.map((source) => ({ ...source, suites: source.suites.filter((name) => name.startsWith(codename)) }));
+  const own = sources.map((source) => ({
+    ...source,
+    suites: source.suites.filter((name) => name.startsWith(codename)),
+  }));
   const attempts =
     tool.suite === undefined
       ? [own.some(({ suites }) => suites.length > 0) ? own.filter(({ suites }) => suites.length > 0) : sources]
@@ -123,7 +126,9 @@ async function fetchTool(tool, sandbox) {
     const work = await mkdtemp(join(sandbox, 'fetch-'));
     try {
       const unpacked = join(work, 'root');
-      await unpackPackage(tool.packageName, attempt, work, unpacked);
+      // What a newer suite would have come with it is not what this machine's programs run with.
+      const withDependencies = tool.suite === undefined;
+      await unpackPackage(tool.packageName, withDependencies, attempt, work, unpacked);
       return await putIntoBin(tool.name, unpacked, sandbox);
     } catch (error) {
       errors.push(describe(error));
@@ -246,7 +251,14 @@ async function problemOfPebble(path, sandbox) {
     const port = await freePort();
     const config = join(folder, 'pebble.json');
     const profiles = { probe: { description: 'probe', validityPeriod: 3600 } };
-    const pebble = { listenAddress: `127.0.0.1:${port}`, certificate, privateKey, httpPort: 5002, tlsPort: 5001, profiles };
+    const pebble = {
+      listenAddress: `127.0.0.1:${port}`,
+      certificate,
+      privateKey,
+      httpPort: 5002,
+      tlsPort: 5001,
+      profiles,
+    };
     await writeFile(config, JSON.stringify({ pebble: { ...pebble, retryAfter: { authz: 1, order: 1 } } }));
     return await problemOfDirectory(path, config, `https://127.0.0.1:${port}/dir`, await readFile(certificate));
   } catch (error) {

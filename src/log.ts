@@ -1,0 +1,155 @@
+import pino from 'pino';
+import type { Logger } from './deps.ts';
+import { AutocertError } from './errors.ts';
+import { Secret } from './secret.ts';
+
+export interface LoggerOptions {
+  /** Takes one JSON line, without the line break. */
+  readonly write: (line: string) => void;
+  readonly now: () => Date;
+  readonly runId: string;
+  /** The lowest level that is written. Default info. */
+  readonly level?: 'debug' | 'info' | 'warn' | 'error' | undefined;
+  /** Values that are taken out of every line in whatever form they stand. Read at each line: it may grow. */
+  readonly secrets?: readonly Secret[];
+}
+
+const REDACTED = '[redacted]';
+/** A shorter text would take innocent ones with it. */
+const SHORTEST_SECRET = 6;
+/** Function Compute cuts a log line at 32 KB. */
+const LONGEST_LINE = 30_000;
+const LONGEST_TEXT = 4_000;
+const DEEPEST = 8;
+
+/** One JSON line an event: time, level, event, runId, then the fields. No secret is in it, in whatever field it came. */
+export function createLogger({ write, now, runId, level = 'info', secrets = [] }: LoggerOptions): Logger {
+  const redact = createRedactor(secrets);
+  const stream = { write: (line: string) => write(redact(line.trimEnd())) };
+  const logger = pino(
+    {
+      level,
+      base: null,
+      serializers: { err: (value: unknown) => value },
+      // pino would copy the message of a field named err.
+      errorKey: 'pinoError',
+      timestamp: () => `,"time":"${now().toISOString()}"`,
+      formatters: { level: (label) => ({ level: label }) },
+    },
+    stream,
+  );
+  const at = (method: 'debug' | 'info' | 'warn' | 'error') => (event: string, fields: Record<string, unknown> = {}) => {
+    // Our own names go last and so cannot be taken by a field; a JSON reader keeps the last of two.
+    const { time: _time, level: _level, event: _event, runId: _runId, ...rest } = fields;
+    logger[method]({ event, runId, ...fit(rest, redact) });
+  };
+  return { debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') };
+}
+
+/** The fields as plain JSON. When the line would be cut, its longest part goes. */
+function fit(fields: Record<string, unknown>, redact: (text: string) => string): Record<string, unknown> {
+  const values = Object.entries(fields).map(([key, value]): [string, unknown] => [key, plain(value, redact, 0, new Set())]);
+  const size = (value: unknown) => Buffer.byteLength(JSON.stringify(value) ?? '');
+  let total = values.reduce((sum, [, value]) => sum + size(value), 0);
+  for (const entry of values.toSorted(([, a], [, b]) => size(b) - size(a))) {
+    if (total <= LONGEST_LINE) break;
+    total -= size(entry[1]);
+    entry[1] = `[${size(entry[1])} bytes left out]`;
+  }
+  return Object.fromEntries(values);
+}
+
+function plain(value: unknown, redact: (text: string) => string, depth: number, seen: Set<object>): unknown {
+  if (typeof value === 'string') {
+    // Before it is cut: half a secret would not be found any more.
+    const text = redact(value);
+    return text.length > LONGEST_TEXT ? `${text.slice(0, LONGEST_TEXT)}...` : text;
+  }
+  if (typeof value === 'bigint') return String(value);
+  if (typeof value !== 'object' || value === null) return typeof value === 'function' || typeof value === 'symbol' ? undefined : value;
+  if (value instanceof Secret) return REDACTED;
+  if (value instanceof Date) return Number.isNaN(value.getTime()) ? 'no date' : value.toISOString();
+  if (value instanceof Uint8Array) return `[${value.byteLength} bytes]`;
+  if (depth >= DEEPEST || seen.has(value)) return '[...]';
+  const inside = new Set(seen).add(value);
+  if (value instanceof Error) return plain(errorFields(value), redact, depth, inside);
+  if (value instanceof Map || value instanceof Set) return plain([...value], redact, depth, inside);
+  if (Array.isArray(value)) return value.map((item) => plain(item, redact, depth + 1, inside));
+  return Object.fromEntries(Object.entries(value).map(([key, item]) => [redact(key), plain(item, redact, depth + 1, inside)]));
+}
+
+/** What of an error is worth a line; nothing of a foreign one but its name and message. */
+function errorFields(error: Error): Record<string, unknown> {
+  const causes: string[] = [];
+  for (let cause = error.cause; cause !== undefined && cause !== null && causes.length < DEEPEST; ) {
+    causes.push(cause instanceof Error ? `${cause.name}: ${cause.message}` : typeof cause === 'string' ? cause : typeof cause);
+    cause = cause instanceof Error ? cause.cause : undefined;
+  }
+  const chain = causes.length > 0 ? { causes } : {};
+  if (!(error instanceof AutocertError)) return { name: error.name, message: error.message, ...chain };
+  const { code, message, remedy, retryable, requestId } = error;
+  return { code, message, remedy, retryable, ...(requestId !== undefined && { requestId }), ...chain };
+}
+
+/** Takes PEM private keys and the known secrets out of a text: as they are, in JSON, in a URL, in base64. */
+function createRedactor(secrets: readonly Secret[]): (text: string) => string {
+  let known: readonly string[] = [];
+  let of = -1;
+  return (text) => {
+    if (of !== secrets.length) {
+      known = [...new Set(secrets.flatMap((secret) => forms(secret.reveal())))].sort((a, b) => b.length - a.length);
+      of = secrets.length;
+    }
+    let clean = withoutPrivateKeys(text);
+    for (const form of known) clean = clean.replaceAll(form, REDACTED);
+    return clean;
+  };
+}
+
+const KEY_BEGIN = /-----BEGIN (?:[A-Z0-9]{1,20} ){0,3}PRIVATE KEY-----/g;
+const KEY_END = 'PRIVATE KEY-----';
+
+/** Whole blocks, and what is left of a block that is cut off. No expression spans the block: that would be slow. */
+function withoutPrivateKeys(text: string): string {
+  let clean = '';
+  let at = 0;
+  for (const { index, 0: begin } of text.matchAll(KEY_BEGIN)) {
+    if (index < at) continue;
+    const end = text.indexOf(KEY_END, index + begin.length);
+    // In a JSON line the text ends at the next quotation mark at the latest.
+    const quote = text.indexOf('"', index);
+    const stop = end === -1 ? (quote === -1 ? text.length : quote) : end + KEY_END.length;
+    clean += text.slice(at, index) + REDACTED;
+    at = stop;
+  }
+  return clean + text.slice(at);
+}
+
+function forms(value: string): string[] {
+  if (value.length < SHORTEST_SECRET) return [];
+  const json = JSON.stringify(value).slice(1, -1);
+  const encoded = percentEncoded(value);
+  const texts = [value, json, JSON.stringify(json).slice(1, -1), encoded, formEncoded(encoded), percentEncoded(encoded)];
+  return [...texts, ...base64Forms(Buffer.from(value))].filter((form) => form.length >= SHORTEST_SECRET);
+}
+
+/** As RFC 3986 wants it, the characters included that encodeURIComponent leaves. */
+function percentEncoded(value: string): string {
+  // Through UTF-8, which has no lone surrogates: those would make it throw.
+  return encodeURIComponent(Buffer.from(value).toString()).replace(/[!'()*]/g, (char) => `%${char.charCodeAt(0).toString(16).toUpperCase()}`);
+}
+
+function formEncoded(encoded: string): string {
+  return encoded.replaceAll('%20', '+');
+}
+
+/** Also inside a longer text, where it may begin at any of three places; the characters it shares with its neighbours stay. */
+function base64Forms(bytes: Buffer): string[] {
+  return [0, 1, 2].flatMap((shift) => {
+    const text = Buffer.concat([Buffer.alloc(shift), bytes]).toString('base64');
+    const from = Math.ceil((shift * 8) / 6);
+    const to = Math.floor(((shift + bytes.length) * 8) / 6);
+    const inner = text.slice(from, to);
+    return [inner, inner.replaceAll('+', '-').replaceAll('/', '_')];
+  });
+}

@@ -1,0 +1,170 @@
+import { execFile } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import {
+  access,
+  constants,
+  cp,
+  mkdir,
+  mkdtemp,
+  readdir,
+  readFile,
+  rm,
+  stat,
+  symlink,
+  utimes,
+  writeFile,
+} from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { unzipSync } from 'fflate';
+import { expect, onTestFinished, test } from 'vitest';
+import { build } from '../build.ts';
+import { bundled } from './bundle.ts';
+
+const ROOT = fileURLToPath(new URL('..', import.meta.url));
+const RENEW = `
+import { word } from './shared.ts';
+export async function handler(event: Buffer): Promise<string> {
+  if (event.toString() === 'order') return (await import('acme-client')).default.Client.name;
+  if (event.toString() === 'put') return (await import('ali-oss')).default.name;
+  if (event.toString() === 'call') return (await import('@alicloud/pop-core')).default.RPCClient.name;
+  return word;
+}
+`;
+const CLI = `#!/usr/bin/env node
+import { handler } from '../../functions/renew.ts';
+import { onlyHere } from './only.ts';
+console.log(await handler(Buffer.from('order')), onlyHere);
+`;
+
+test('the function that is deployed is built, under a megabyte and a half', async () => {
+  const { size } = await stat(bundled('autocert.zip'));
+
+  expect(size).toBeLessThan(1_500_000);
+  expect(Object.keys(unzipSync(await readFile(bundled('autocert.zip'))))).toContain('renew.mjs');
+});
+
+test('the same sources make the same zip, in another folder, at another time and in another time zone', async () => {
+  const first = await newProject();
+  const second = await newProject();
+  await utimes(join(second, 'functions/renew.ts'), new Date('2020-01-02T03:04:05Z'), new Date('2020-01-02T03:04:05Z'));
+
+  await buildIn(first, 'Asia/Shanghai');
+  await buildIn(second, 'America/Los_Angeles');
+
+  expect(await sha256(join(first, 'dist/autocert.zip'))).toBe(await sha256(join(second, 'dist/autocert.zip')));
+});
+
+test('what is in the zip runs without node_modules', async () => {
+  const deployed = await deploy();
+
+  const results = await Promise.all(['', 'order', 'put', 'call'].map((event) => invoke(deployed, event)));
+
+  expect(results).toEqual(['shared', 'AcmeClient', 'Client', 'RPCClient']);
+});
+
+test('a run that needs no dependency does not load it', async () => {
+  const deployed = await deploy();
+  for (const entry of await readdir(join(deployed, 'chunks'))) {
+    const path = join(deployed, 'chunks', entry);
+    if (/node_modules\/(?:acme-client|ali-oss|@alicloud\/pop-core)\//.test(await readFile(path, 'utf8')))
+      await rm(path);
+  }
+
+  expect(await invoke(deployed, '')).toBe('shared');
+  await expect(invoke(deployed, 'order')).rejects.toThrow('ERR_MODULE_NOT_FOUND');
+});
+
+test('the zip holds the handlers, their chunks and the notices, and nothing that only the command line needs', async () => {
+  const project = await newProject();
+  await build(project);
+
+  const files = unzipSync(await readFile(join(project, 'dist/autocert.zip')));
+
+  const names = Object.keys(files);
+  expect(names).toEqual([...names].sort());
+  expect(names.filter((name) => !name.startsWith('chunks/'))).toEqual(['LICENSE', 'THIRD-PARTY-LICENSES', 'renew.mjs']);
+  const text = Object.values(files)
+    .map((contents) => Buffer.from(contents).toString())
+    .join('');
+  expect(text).not.toContain('only the command line');
+  expect(Buffer.from(files['THIRD-PARTY-LICENSES'] ?? '').toString()).toMatch(/^acme-client 5\.4\.0 \(MIT\)$/m);
+});
+
+test('the command line is an executable, and a later build removes what an earlier one left', async () => {
+  const project = await newProject();
+  await mkdir(join(project, 'dist/chunks'), { recursive: true });
+  await writeFile(join(project, 'dist/chunks/old-ABCDEFGH.mjs'), '');
+
+  await build(project);
+
+  await access(join(project, 'dist/cli.mjs'), constants.X_OK);
+  const { stdout } = await promisify(execFile)(join(project, 'dist/cli.mjs'));
+  expect(stdout).toBe('AcmeClient only the command line\n');
+  await expect(access(join(project, 'dist/chunks/old-ABCDEFGH.mjs'))).rejects.toThrow('ENOENT');
+});
+
+test('a folder without a handler is an error, not an empty zip', async () => {
+  const project = await newProject();
+  await rm(join(project, 'functions/renew.ts'));
+  await rm(join(project, 'src'), { recursive: true });
+
+  await expect(build(project)).rejects.toThrow('nothing to build');
+});
+
+/** A project of its own, with this project's dependencies. */
+async function newProject(): Promise<string> {
+  const project = await mkdtemp(join(tmpdir(), 'autocert-build-'));
+  onTestFinished(() => rm(project, { recursive: true }));
+  await mkdir(join(project, 'functions'));
+  await mkdir(join(project, 'src/cli'), { recursive: true });
+  await writeFile(join(project, 'functions/renew.ts'), RENEW);
+  await writeFile(join(project, 'functions/shared.ts'), "export const word = 'shared';\n");
+  await writeFile(join(project, 'src/cli/main.ts'), CLI);
+  await writeFile(join(project, 'src/cli/only.ts'), "export const onlyHere = 'only the command line';\n");
+  await writeFile(join(project, 'package.json'), JSON.stringify({ type: 'module' }));
+  await cp(join(ROOT, 'LICENSE'), join(project, 'LICENSE'));
+  await symlink(join(ROOT, 'node_modules'), join(project, 'node_modules'));
+  return project;
+}
+
+async function buildIn(project: string, timeZone: string): Promise<void> {
+  const program = `
+    const { build } = await import(${JSON.stringify(join(ROOT, 'build.ts'))});
+    await build(${JSON.stringify(project)});`;
+  await promisify(execFile)(process.execPath, ['--import', 'tsx', '--input-type=module', '--eval', program], {
+    cwd: ROOT,
+    env: { ...process.env, TZ: timeZone },
+  });
+}
+
+/** The zip of a new project, unpacked where there are no dependencies. */
+async function deploy(): Promise<string> {
+  const project = await newProject();
+  await build(project);
+  const deployed = await mkdtemp(join(tmpdir(), 'autocert-deployed-'));
+  onTestFinished(() => rm(deployed, { recursive: true }));
+  const files = unzipSync(await readFile(join(project, 'dist/autocert.zip')));
+  for (const [name, contents] of Object.entries(files)) {
+    await mkdir(dirname(join(deployed, name)), { recursive: true });
+    await writeFile(join(deployed, name), contents);
+  }
+  return deployed;
+}
+
+/** What the handler answers in a process of its own. */
+async function invoke(deployed: string, event: string): Promise<string> {
+  const program = `
+    const { handler } = await import(${JSON.stringify(join(deployed, 'renew.mjs'))});
+    process.stdout.write(await handler(Buffer.from(${JSON.stringify(event)})));`;
+  const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '--eval', program]);
+  return stdout;
+}
+
+async function sha256(path: string): Promise<string> {
+  return createHash('sha256')
+    .update(await readFile(path))
+    .digest('hex');
+}

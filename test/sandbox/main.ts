@@ -1,0 +1,171 @@
+/** `npm run sandbox`: the main job, from nothing, on one machine. `-- --keep` leaves everything running. */
+import { createHash } from 'node:crypto';
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { styleText } from 'node:util';
+import type { Outcome } from '../../src/report.ts';
+import { build, CERTIFICATES, disturb, SITUATIONS, type Situation, toDomainName, YESTERDAY, ZONES } from './situations.ts';
+import { CREDENTIALS, parseLine, type Renewal, startWorld, type World } from './world.ts';
+
+const keep = process.argv.includes('--keep');
+const startedAt = performance.now();
+const problems: string[] = [];
+
+say('Starting a CA (Pebble), DNS, the cloud API and two edges on free loopback ports ...');
+const world = await startWorld({ zones: ZONES });
+const { cdn, edges, pebble, rpc } = world;
+const config = world.config({ certificates: CERTIFICATES, discover: { include: ['*'] } });
+try {
+  say(`  CA    ${pebble.directoryUrl}`);
+  say(`  DNS   ${world.dns.resolver}`);
+  say(`  API   ${rpc.url}`);
+  say(`  Edges ${edges.map(({ name, address }) => `${name} ${address}`).join(', ')}`);
+
+  build(world, new Date());
+  say('\nYesterday: four certificates are issued. Then one is lost by the CDN, one overwritten, one served by half of the edges.');
+  const yesterday = await world.renew(config, { payload: { only: YESTERDAY } });
+  expectNoFailure(yesterday, 'yesterday');
+  await disturb(world, new Date());
+  edges[0].setDelay(300);
+  edges[1].setDelay(1500);
+
+  say('\nFirst run:');
+  const seconds = new Map<string, number>();
+  const first = await world.renew(config, { onLine: progress(seconds) });
+  expectNoFailure(first, 'the first run');
+  table(first, seconds);
+
+  say('\nSecond run:');
+  const before = await footprint(world);
+  const second = await world.renew(config);
+  const after = await footprint(world);
+  expectNoFailure(second, 'the second run');
+  const kept = second.report.outcomes.filter(({ status }) => status === 'kept').length;
+  say(`  ${kept} of ${second.report.outcomes.length} certificates kept, nothing to do.`);
+  for (const [what, count] of Object.entries(after)) {
+    const was = before[what];
+    say(`  ${what.padEnd(24)} ${was === count ? 'unchanged' : `${was} -> ${count}`}`);
+    expect(was === count, `the second run changed: ${what}`);
+  }
+  expect(kept === second.report.outcomes.length, 'the second run found something to do');
+  for (const violation of rpc.violations) problems.push(violation);
+
+  if (keep) await keepRunning();
+} finally {
+  await world.close();
+}
+say('');
+for (const problem of problems) say(styleText('red', `✗ ${problem}`));
+const took = ((performance.now() - startedAt) / 1000).toFixed(1);
+say(problems.length === 0 ? styleText('green', `✓ Everything is as it should be (${took} s).`) : `${problems.length} problems (${took} s).`);
+process.exitCode = problems.length === 0 ? 0 : 1;
+
+function say(line: string): void {
+  process.stdout.write(`${line}\n`);
+}
+
+function expect(isTrue: boolean, problem: string): void {
+  if (!isTrue) problems.push(problem);
+}
+
+function expectNoFailure({ report, error }: Renewal, which: string): void {
+  expect(error === undefined, `${which} failed: ${error?.errorMessage}`);
+  if (report.error) problems.push(`${which}: ${report.error.code} ${report.error.message}`);
+}
+
+/** Tells each step as it happens, and notes how long each certificate took from its decision on. */
+function progress(seconds: Map<string, number>): (line: string) => void {
+  const began = new Map<string, number>();
+  const start = performance.now();
+  const steps: Record<string, (fields: Record<string, unknown>) => string> = {
+    order_opened: () => 'order opened',
+    presenting: ({ identifiers }) => `presenting dns-01 for ${String(identifiers)}`,
+    validating: () => 'visible at every name server; the CA validates',
+    finalizing: () => 'finalizing',
+    issued: ({ notAfter }) => `issued, until ${String(notAfter).slice(0, 10)}`,
+    deployed: ({ domain, api }) => `${String(api)} ${String(domain)}`,
+    served: () => 'served by every edge',
+    renewal_info_failed: () => 'no advice from the CA',
+  };
+  return (line) => {
+    for (const fields of parseLine(line)) {
+      const [event, name] = [String(fields['event']), String(fields['name'])];
+      const now = performance.now();
+      if (event === 'decided') began.set(name, now);
+      if (event === 'certificate_finished') seconds.set(name, (now - (began.get(name) ?? now)) / 1000);
+      const step = steps[event]?.(fields);
+      if (step) say(`  ${((now - start) / 1000).toFixed(1).padStart(5)} s  ${name.padEnd(24)} ${step}`);
+    }
+  };
+}
+
+function table({ report }: Renewal, seconds: ReadonlyMap<string, number>): void {
+  const nameOf = (domain: string) =>
+    CERTIFICATES.find(({ targets, identifiers }) => (targets?.[0]?.domains ?? identifiers).includes(domain))?.name ?? domain;
+  const rows = SITUATIONS.map((situation) => {
+    const { domain, before, expected } = situation;
+    const outcome = report.outcomes.find(({ name }) => name === nameOf(domain));
+    const ignored = report.ignored?.find((one) => one.domain === domain)?.reason;
+    const decision = outcome?.decision ? `${outcome.decision.action} ${outcome.decision.reason}` : (ignored ?? '-');
+    expect(decision === expected, `${domain}: expected "${expected}", got "${decision}"`);
+    const served = edges.map((edge) => edge.fingerprintOf(toServerName(domain))?.slice(0, 12) ?? '-');
+    if (outcome) expectServed(situation, outcome);
+    const took = outcome ? (seconds.get(outcome.name)?.toFixed(1) ?? '0.0') : '';
+    const fingerprints = new Set(served).size === 1 ? (served[0] ?? '-') : served.join(' / ');
+    return [domain, before, decision, outcome?.status ?? 'left alone', outcome ? fingerprints : '', took];
+  });
+  const head = ['domain', 'before', 'decision and reason', 'after', 'served', 's'];
+  const widths = head.map((title, column) => Math.max(title.length, ...rows.map((row) => row[column]?.length ?? 0)));
+  const line = (cells: readonly string[]) => cells.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join('  ').trimEnd();
+  say('');
+  say(styleText('bold', line(head)));
+  say(widths.map((width) => '-'.repeat(width)).join('  '));
+  for (const row of rows) say(line(row));
+}
+
+/** What the cloud has is what the edges serve: seen by the edges themselves, not by the function's word. */
+function expectServed({ domain }: Situation, outcome: Outcome): void {
+  const configured = cdn.served(toDomainName(domain))?.fingerprint;
+  for (const edge of edges) {
+    const seen = edge.fingerprintOf(toServerName(domain));
+    expect(seen !== undefined && seen === configured, `${domain}: ${edge.name} does not serve what the CDN has (${outcome.status})`);
+  }
+}
+
+function toServerName(domain: string): string {
+  return domain.replace(/^\*/, 'any');
+}
+
+/** All that a run can leave behind, counted where it arrives. */
+async function footprint({ storePath }: World): Promise<Record<string, number | string>> {
+  return {
+    'orders at the CA': pebble.log.filter((line) => line.includes('new-order') || line.includes('order-plz')).length,
+    'certificates set': rpc.callsOf('SetDomainServerCertificate').length + rpc.callsOf('SetCdnDomainSSLCertificate').length,
+    'DNS records written': rpc.callsOf('AddDomainRecord').length + rpc.callsOf('DeleteDomainRecord').length,
+    'store': await digestOf(storePath),
+  };
+}
+
+async function digestOf(folder: string): Promise<string> {
+  const hash = createHash('sha256');
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true });
+  for (const entry of entries.filter((one) => one.isFile()).sort((a, b) => (a.name < b.name ? -1 : 1))) {
+    const path = join(entry.parentPath, entry.name);
+    hash.update(path).update(await readFile(path));
+  }
+  return hash.digest('hex').slice(0, 12);
+}
+
+async function keepRunning(): Promise<void> {
+  say('\nEverything stays up until Ctrl-C. In another terminal:\n');
+  say(`export AUTOCERT_CONFIG='${JSON.stringify(config)}'`);
+  say(`export ALIBABA_CLOUD_ACCESS_KEY_ID=${CREDENTIALS.accessKeyId}`);
+  say(`export ALIBABA_CLOUD_ACCESS_KEY_SECRET=${CREDENTIALS.accessKeySecret}`);
+  say(`export ALIBABA_CLOUD_SECURITY_TOKEN=${CREDENTIALS.securityToken}`);
+  say('node dist/cli.mjs plan');
+  const interrupted = new AbortController();
+  process.once('SIGINT', () => interrupted.abort());
+  process.once('SIGTERM', () => interrupted.abort());
+  await sleep(2 ** 31 - 1, undefined, { signal: interrupted.signal }).catch(() => undefined);
+}

@@ -60,7 +60,7 @@ function normaliseName(text: string): NormalisedIdentifier {
   if (bare.includes('*')) return { reason: 'wildcard-position' };
   if (isIP(bare.replace(/^\[(.*)\]$/, '$1')) !== 0) return { reason: 'ip-address' };
   // UTS 46 maps the ideographic and half-width stops to a full stop, so the labels are counted after the mapping.
-  if (/[^\p{L}\p{M}\p{N}.\-。．｡\u200c\u200d·]/u.test(bare)) return { reason: 'label-characters' };
+  if (/[^\p{L}\p{M}\p{N}\p{Join_Control}.\-。．｡·]/u.test(bare)) return { reason: 'label-characters' };
   const dotted = bare.replace(/[。．｡]/g, '.').replace(/\.$/, '');
   if (dotted === '') return { reason: 'empty' };
   if (dotted.split('.').includes('')) return { reason: 'label-empty' };

@@ -134,8 +134,7 @@ async function isStored(order: Order, { certificate }: CertificateRecord, { acco
 
 async function open(spec: CertificateSpec, record: CertificateRecord, context: IssueContext): Promise<OpenedOrder> {
   const { store, deps, directoryUrl, lease } = context;
-  const { certificate } = record;
-  const replaces = context.offersRenewalInfo && certificate?.directoryUrl === directoryUrl ? certificate.certId : undefined;
+  const replaces = context.offersRenewalInfo ? replaced(spec, record, directoryUrl) : undefined;
   const inProgress: OrderInProgress = {
     directoryUrl,
     identifiers: [...spec.identifiers],
@@ -155,7 +154,16 @@ async function open(spec: CertificateSpec, record: CertificateRecord, context: I
   return { order, inProgress: opened };
 }
 
-/** RFC 9773 section 5: a CA refuses `replaces` for a certificate it does not know or that was replaced already. */
+/** RFC 9773 section 5: the certificate that the order replaces must be the same CA's and share a name with it. */
+function replaced(spec: CertificateSpec, { certificate }: CertificateRecord, directoryUrl: string): string | undefined {
+  if (certificate?.directoryUrl !== directoryUrl) return undefined;
+  return spec.identifiers.some((name) => certificate.identifiers.includes(name)) ? certificate.certId : undefined;
+}
+
+/**
+ * A CA may refuse `replaces`, with whatever problem: the certificate was replaced already, or belongs to an account that
+ * is gone. It is a courtesy to the CA and must never stand in the way of a renewal.
+ */
 async function newOrder(spec: CertificateSpec, replaces: string | undefined, context: IssueContext): Promise<Order> {
   const { account, deps } = context;
   const { identifiers, profile } = spec;
@@ -164,8 +172,8 @@ async function newOrder(spec: CertificateSpec, replaces: string | undefined, con
   try {
     return await account.newOrder({ ...request, replaces });
   } catch (thrown) {
-    const refused = ['ACME_ALREADY_REPLACED', 'ACME_MALFORMED', 'ACME_CONFLICT', 'ACME_UNAUTHORIZED'];
-    if (!(thrown instanceof AcmeProblem) || !refused.includes(thrown.code)) throw thrown;
+    const unrelated = ['ACME_RATE_LIMITED', 'ACME_ACCOUNT_DOES_NOT_EXIST', 'ACME_USER_ACTION_REQUIRED'];
+    if (!(thrown instanceof AcmeProblem) || unrelated.includes(thrown.code)) throw thrown;
     deps.log.warn('replaces_refused', { name: spec.name, error: thrown });
     return account.newOrder(request);
   }

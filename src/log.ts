@@ -41,13 +41,13 @@ export function createLogger({ write, now, runId, level = 'info', secrets = [] }
   const at = (method: 'debug' | 'info' | 'warn' | 'error') => (event: string, fields: Record<string, unknown> = {}) => {
     // Our own names go last and so cannot be taken by a field; a JSON reader keeps the last of two.
     const { time: _time, level: _level, event: _event, runId: _runId, ...rest } = fields;
-    logger[method]({ event, runId, ...fit(rest, redact) });
+    logger[method]({ event, runId, ...shortened(rest, redact) });
   };
   return { debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') };
 }
 
 /** The fields as plain JSON. When the line would be cut, its longest part goes. */
-function fit(fields: Record<string, unknown>, redact: (text: string) => string): Record<string, unknown> {
+function shortened(fields: Record<string, unknown>, redact: (text: string) => string): Record<string, unknown> {
   const values = Object.entries(fields).map(([key, value]): [string, unknown] => [key, plain(value, redact, 0, new Set())]);
   const size = (value: unknown) => Buffer.byteLength(JSON.stringify(value) ?? '');
   let total = values.reduce((sum, [, value]) => sum + size(value), 0);

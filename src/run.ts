@@ -1,26 +1,15 @@
 import { setTimeout } from 'node:timers/promises';
-import { createAlidns } from './aliyun/alidns.ts';
-import { createCdn } from './aliyun/cdn.ts';
 import type { Credentials } from './aliyun/credentials.ts';
-import { createOss, type Oss } from './aliyun/oss.ts';
-import { createRpc } from './aliyun/rpc.ts';
-import { createAuthorities } from './authorities.ts';
-import { createAlidnsSolver } from './challenge/alidns.ts';
-import { createOssSolver } from './challenge/oss.ts';
+import { createOss } from './aliyun/oss.ts';
 import { type Config, configSecrets, loadConfig } from './config.ts';
+import { connect } from './connect.ts';
 import type { Deps } from './deps.ts';
 import { AutocertError, toAutocertError } from './errors.ts';
 import { parseRenewEvent } from './event.ts';
-import type { Solver } from './issue.ts';
 import { createLogger } from './log.ts';
-import { type Ports, reconcileAll } from './reconcile.ts';
-import type { Store } from './record.ts';
+import { reconcileAll } from './reconcile.ts';
 import { isGoodRun, type RunReport, reported, type Step, summary } from './report.ts';
 import type { Secret } from './secret.ts';
-import { createFileStore } from './store/file.ts';
-import { createOssStore } from './store/oss.ts';
-import { createCdnTarget } from './target/cdn.ts';
-import { createEdges } from './verify.ts';
 
 /** What the outside gives to a run, whoever starts it: FC or a terminal. */
 export interface Invocation {
@@ -66,7 +55,8 @@ async function attempt(
     step = 'config';
     const config = await readConfig(invocation, deps, open);
     secrets.push(...configSecrets(config));
-    const ports = connect(config, invocation, deps, open);
+    const ports = connect(config, () => credentialsOf(invocation), deps);
+    open.push(ports);
     return await reconcileAll(config, ports, { runId, only, force, plan }, deps);
   } catch (thrown) {
     const error = toAutocertError(thrown);
@@ -119,34 +109,4 @@ function secretsOf(credentials: Credentials | undefined): Secret[] {
   if (!credentials) return [];
   const { accessKeySecret, securityToken } = credentials;
   return securityToken ? [accessKeySecret, securityToken] : [accessKeySecret];
-}
-
-/** The adapters that the configuration asks for. */
-function connect(config: Config, invocation: Invocation, deps: Deps, open: { close(): void }[]): Ports {
-  const { acme, challenge, cdn, dns, endpoints } = config;
-  const credentials = () => credentialsOf(invocation);
-  const rpc = createRpc({ credentials, deps });
-  const bucket = (name: string): Oss => {
-    const oss = createOss({ endpoint: endpoints.oss ?? '', bucket: name, credentials, deps });
-    open.push(oss);
-    return oss;
-  };
-  const store = openStore(config, bucket);
-  const solver: Solver =
-    challenge.type === 'dns-01'
-      ? createAlidnsSolver({ alidns: createAlidns({ rpc, endpoint: endpoints.alidns, deps }), dns, deps })
-      : createOssSolver({ oss: bucket(challenge.bucket) });
-  const authorities = createAuthorities({ authorities: [acme, ...acme.fallback], store, solver, deps });
-  open.push(rpc, authorities);
-  return {
-    target: createCdnTarget({ cdn: createCdn({ rpc, endpoint: endpoints.cdn, ...cdn, deps }) }),
-    edges: createEdges(config),
-    store,
-    authorities,
-  };
-}
-
-function openStore({ store }: Config, bucket: (name: string) => Oss): Store {
-  if (store.type === 'file') return createFileStore({ path: store.path });
-  return createOssStore({ oss: bucket(store.bucket), prefix: store.prefix });
 }

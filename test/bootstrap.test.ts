@@ -81,7 +81,7 @@ async function newClone(installed: object | undefined): Promise<string> {
   onTestFinished(() => rm(clone, { recursive: true }));
   await mkdir(join(clone, 'test/sandbox'), { recursive: true });
   await mkdir(join(clone, 'node_modules/.bin'), { recursive: true });
-  for (const file of ['bootstrap.mjs', 'sandbox/tools.mjs', 'sandbox/debian.mjs']) {
+  for (const file of ['bootstrap.mjs', 'sandbox/tools.mjs', 'sandbox/debian.mjs', 'sandbox/pebble-probe.mjs']) {
     await cp(new URL(file, import.meta.url), join(clone, 'test', file));
   }
   await writeFile(join(clone, 'package-lock.json'), JSON.stringify(LOCK_FILE));

@@ -113,19 +113,19 @@ export function exchange(agent: Agent, { method, url, headers, body, timeout, si
       incoming.on('error', (error: NodeJS.ErrnoException) => {
         fail(new NoAnswer('CUT', 'the answer was cut off', error));
       });
+      // An answer that is cut off ends in an error, never here.
       incoming.on('end', () => {
-        if (!incoming.complete) fail(new NoAnswer('CUT', 'the answer was cut off'));
-        else if (settle()) {
-          resolve({
-            url: url.href,
-            status: incoming.statusCode ?? 0,
-            headers: incoming.headers,
-            links: incoming.headersDistinct['link'] ?? [],
-            body: Buffer.concat(chunks),
-          });
-        }
+        if (!settle()) return;
+        resolve({
+          url: url.href,
+          status: incoming.statusCode ?? 0,
+          headers: incoming.headers,
+          links: incoming.headersDistinct['link'] ?? [],
+          body: Buffer.concat(chunks),
+        });
       });
     });
+    if (signal?.aborted === true) return onAbort();
     outgoing.end(body);
   });
 }

@@ -34,7 +34,7 @@ async function main(args: string[]): Promise<number> {
     return 0;
   }
   if (command === 'schema') {
-    const { configJsonSchema } = await import('../config.ts');
+    const { configJsonSchema } = await import('./schema.ts');
     process.stdout.write(`${JSON.stringify(configJsonSchema(), null, 2)}\n`);
     return 0;
   }

@@ -143,7 +143,7 @@ function toTree(document: Document.Parsed, lines: LineCounter, environment: Envi
     return text.replace(/\$\$\{|\$\{([A-Za-z_][A-Za-z0-9_]{0,127})\}|\$\{/g, (match, name: string | undefined) => {
       if (match === '$${') return '${';
       if (name === undefined) {
-        problem('ENV_SYNTAX', path, offset, '${ without a name and }', '${NAME}, or $${ for the characters themselves');
+        problem('ENV_SYNTAX', path, offset, `\${ without a name and }`, `\${NAME}, or $\${ for the characters themselves`);
         return match;
       }
       fromEnvironment.add(pathText(path));

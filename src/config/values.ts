@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { BlockList, isIP, isIPv6 } from 'node:net';
+import { isIP, isIPv6 } from 'node:net';
 import { domainToASCII } from 'node:url';
 import { normaliseIdentifier } from '../identifier.ts';
 
@@ -107,29 +107,25 @@ export function parseResolver(text: string): string | undefined {
   return address.endsWith(':53') ? address.slice(0, -3).replace(/^\[|\]$/g, '') : address;
 }
 
-const LOOPBACK = blockList(['127.0.0.0/8', '::1/128', '0.0.0.0/8', '::/128']);
-/** Link-local addresses, and where Alibaba Cloud answers an instance's questions for its credentials. */
-const INTERNAL = blockList(['169.254.0.0/16', 'fe80::/10', '100.100.100.200/32', 'fd00:ec2::254/128']);
-
-function blockList(subnets: readonly string[]): BlockList {
-  const list = new BlockList();
-  for (const subnet of subnets) {
-    const [address = '', bits = ''] = subnet.split('/');
-    list.addSubnet(address, Number(bits), isIPv6(address) ? 'ipv6' : 'ipv4');
-  }
-  return list;
-}
-
-/** A URL's host, as the WHATWG parser gives it: that has read 0x7f000001 and 127.1 as addresses already. */
+/**
+ * What kind of machine a URL's host is. The WHATWG parser has brought every spelling of an address to one: 0x7f000001
+ * and 127.1 are 127.0.0.1, and IPv6 is compressed. A name is not resolved here.
+ */
 export function kindOfHost(hostname: string): 'loopback' | 'internal' | 'other' {
   const host = hostname.replace(/^\[|\]$/g, '').replace(/\.$/, '').toLowerCase();
   if (host === 'localhost' || host.endsWith('.localhost')) return 'loopback';
-  const version = isIP(host);
-  if (version === 0) return 'other';
-  // An IPv4-mapped IPv6 address is checked against the IPv4 entries as well.
-  const family = version === 6 ? 'ipv6' : 'ipv4';
-  if (LOOPBACK.check(host, family)) return 'loopback';
-  return INTERNAL.check(host, family) ? 'internal' : 'other';
+  if (isIP(host) === 0) return 'other';
+  const address = embeddedIpv4(host) ?? host;
+  if (/^(?:127|0)\./.test(address) || address === '::1' || address === '::') return 'loopback';
+  // Link-local addresses, and where Alibaba Cloud answers an instance's questions for its credentials.
+  return address.startsWith('169.254.') || address === '100.100.100.200' || /^fe[89ab]/.test(address) ? 'internal' : 'other';
+}
+
+/** The IPv4 address in an IPv4-mapped (RFC 4291) or NAT64 (RFC 6052) one. */
+function embeddedIpv4(address: string): string | undefined {
+  const match = /^(?:::ffff:|64:ff9b::)([0-9a-f]{1,4}):([0-9a-f]{1,4})$/.exec(address);
+  const octets = match?.slice(1).flatMap((group) => [Number.parseInt(group, 16) >> 8, Number.parseInt(group, 16) & 0xff]);
+  return octets?.join('.');
 }
 
 /** An origin to call: https, or http on a loopback host. Without a path. */

@@ -33,7 +33,7 @@ export function createFileStore({ path }: { readonly path: string }): Store {
       const target = place(key, 'STORE_UNWRITABLE');
       const temporary = join(dirname(target), `${TEMPORARY}${randomUUID()}`);
       try {
-        await mkdir(dirname(target), { recursive: true, mode: 0o700 });
+        await makeFolder(dirname(target));
         const file = await open(temporary, 'wx', 0o600);
         try {
           await file.writeFile(bytes);
@@ -44,6 +44,7 @@ export function createFileStore({ path }: { readonly path: string }): Store {
         if (!ifAbsent) await rename(temporary, target);
         // Unlike rename, link fails when the name exists: of any number of writers exactly one gets it.
         else await link(temporary, target);
+        await flushFolder(dirname(target));
         return true;
       } catch (cause) {
         if (ifAbsent && codeOf(cause) === 'EEXIST') return false;
@@ -77,6 +78,34 @@ export function createFileStore({ path }: { readonly path: string }): Store {
       }
     },
   };
+}
+
+/**
+ * Makes the folder and those above it, 0700. Not by `recursive: true`: that never returns where a file system answers
+ * ENOENT for a folder whose parent exists, as /proc does.
+ */
+async function makeFolder(path: string): Promise<void> {
+  const make = () =>
+    mkdir(path, { mode: 0o700 }).catch((cause: unknown) => {
+      if (codeOf(cause) !== 'EEXIST') throw cause;
+    });
+  try {
+    await make();
+  } catch (cause) {
+    if (!isMissing(cause) || dirname(path) === path) throw cause;
+    await makeFolder(dirname(path));
+    await make();
+  }
+}
+
+/** A name is on the disk only when its folder is: without this a power cut may take back what was saved. */
+async function flushFolder(path: string): Promise<void> {
+  const folder = await open(path, 'r');
+  try {
+    await folder.sync();
+  } finally {
+    await folder.close();
+  }
 }
 
 /** ENOTDIR is another thing: a file stands where the store's folder should be. */

@@ -9,6 +9,7 @@ import {
   change,
   cutAnswer,
   type Endpoint,
+  type Fault,
   halveAnswer,
   loseAnswer,
   problem,
@@ -357,6 +358,17 @@ describe('what is not ACME', () => {
     expect(error).toMatchObject({ code: 'ACME_RESPONSE_INVALID', retryable: false });
     expect(error.message).toContain('more than 1048576 bytes');
     expect(ca.count('directory')).toBe(1);
+  });
+
+  test('A17 a body of one megabyte is read, and one byte more is not', async () => {
+    const { ca, acme } = await hostileSession();
+    const padded = (length: number): Fault => {
+      return ({ honest }) => ({ ...honest(), body: (honest().body ?? '').padEnd(length) });
+    };
+    ca.misbehave('directory', padded(1_048_577));
+    expect(await failureOf(acme.directory())).toMatchObject({ code: 'ACME_RESPONSE_INVALID', retryable: false });
+    ca.misbehave('directory', padded(1_048_576));
+    expect(await acme.directory()).toMatchObject({ meta: { caaIdentities: ['ca.example'] } });
   });
 
   test('A18 headers of more than 16 KB are refused', async () => {

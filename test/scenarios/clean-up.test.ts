@@ -4,7 +4,8 @@ import { startWorld, type World } from '../sandbox/world.ts';
 
 let world: World;
 beforeAll(async () => {
-  world = await startWorld({ zones: ['example.com'], pebble: { env: { PEBBLE_AUTHZREUSE: '0' } } });
+  world = await startWorld({ zones: ['example.com', 'example.org'], pebble: { env: { PEBBLE_AUTHZREUSE: '0' } } });
+  world.alidns.setDomain('example.org', { owner: 'other' });
 });
 afterAll(() => world.close());
 
@@ -48,17 +49,19 @@ test('the CA is only asked when every authoritative name server has the record',
   const renewal = await world.renew(config);
   await validated;
   expect(statusesOf(renewal)).toEqual({ [domain]: 'renewed' });
-  const asked = world.dns.queries.filter(({ name }) => name === `_acme-challenge.${domain}`);
-  const first = asked.findIndex(({ server }) => server === 'resolver');
-  expect(asked.slice(0, first === -1 ? undefined : first).some(({ server }) => server === 'ns2')).toBe(true);
+  // Pebble alone asks the resolver for TXT; the function asked ns2 until it had it.
+  const asked = world.dns.queries.filter(({ name, type }) => name === `_acme-challenge.${domain}` && type === 'TXT');
+  const validation = asked.findIndex(({ server }) => server === 'resolver');
+  expect(asked.slice(0, validation).filter(({ server }) => server === 'ns2').length).toBeGreaterThan(1);
+  expect(asked.slice(validation).filter(({ server }) => server === 'ns2')).toEqual([]);
 });
 
 test('one certificate that fails stops no other', async () => {
   world.cdn.set('good.example.com');
-  world.cdn.set('nowhere.example.invalid-zone.com');
+  world.cdn.set('www.example.org');
   const config = world.config({
     certificates: [
-      { name: 'nowhere', identifiers: ['nowhere.example.invalid-zone.com'], keyType: 'ec256' },
+      { name: 'nowhere', identifiers: ['www.example.org'], keyType: 'ec256' },
       { name: 'good', identifiers: ['good.example.com'], keyType: 'ec256' },
     ],
   });

@@ -1,9 +1,9 @@
 import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto';
 import type { KeyType } from './config.ts';
+import { type Element, elements, oidOf } from './der.ts';
 import { AutocertError } from './errors.ts';
 import { covers } from './identifier.ts';
 import type { Secret } from './secret.ts';
-import { type Element, elements, oidOf } from './der.ts';
 
 /** What a certificate says about itself. */
 export interface CertificateFacts {
@@ -161,7 +161,10 @@ export function checkIssued(
     if (subject && issuer.ca && subject.checkIssued(issuer) && subject.verify(issuer.publicKey)) return;
     throw invalid(`has a chain out of order: certificate ${index + 2} did not sign certificate ${index + 1}`);
   });
-  return certificates.filter((certificate) => !isSelfSigned(certificate)).map(toPem).join('');
+  return certificates
+    .filter((certificate) => !isSelfSigned(certificate))
+    .map(toPem)
+    .join('');
 }
 
 function checkTime(certificate: X509Certificate, isLeaf: boolean, now: Date): void {

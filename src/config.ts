@@ -116,7 +116,9 @@ export function parseConfig(text: string, options: ParseOptions): Config {
   const result = v.safeParse(ConfigSchema, tree.value);
   const problems = [
     ...(result.issues ?? []).flatMap((issue) => toProblems(issue, tree)),
-    ...checkRules(tree.value, options.region).map(({ path, found, ...problem }) => place({ ...problem, found }, path, tree)),
+    ...checkRules(tree.value, options.region).map(({ path, found, ...problem }) =>
+      place({ ...problem, found }, path, tree),
+    ),
   ];
   const files = new Map<string, string>();
   for (const path of caBundlePaths(tree.value)) {
@@ -138,7 +140,10 @@ function ordered(first: readonly ConfigProblem[], rest: readonly ConfigProblem[]
 
 function caBundlePaths(config: unknown): { readonly at: Path; readonly file: string }[] {
   const fallback = valueAt(config, ['acme', 'fallback']);
-  const places: Path[] = [['acme', 'caBundle'], ...(Array.isArray(fallback) ? fallback.map((_, i) => ['acme', 'fallback', i, 'caBundle']) : [])];
+  const places: Path[] = [
+    ['acme', 'caBundle'],
+    ...(Array.isArray(fallback) ? fallback.map((_, i) => ['acme', 'fallback', i, 'caBundle']) : []),
+  ];
   return places.flatMap((at) => {
     const file = valueAt(config, at);
     return typeof file === 'string' && file !== '' ? [{ at, file }] : [];
@@ -154,7 +159,8 @@ function readBundle(
   if (readFile === undefined) return { found: 'a path where no file can be read', allowed };
   try {
     const pem = readFile(path);
-    if (!pem.includes('-----BEGIN CERTIFICATE-----')) return { found: `${quote(path)}, a file without a PEM certificate`, allowed };
+    if (!pem.includes('-----BEGIN CERTIFICATE-----'))
+      return { found: `${quote(path)}, a file without a PEM certificate`, allowed };
     files.set(path, pem);
     return undefined;
   } catch {
@@ -221,7 +227,13 @@ function toChallenge({ type, bucket = '', prefix = '' }: ParsedConfig['challenge
   return type === 'dns-01' ? { type, solver: 'alidns' } : { type, solver: 'oss', bucket, prefix };
 }
 
-function toCertificate({ name, identifiers, keyType, profile, targets }: ParsedConfig['certificates'][number]): CertificateConfig {
+function toCertificate({
+  name,
+  identifiers,
+  keyType,
+  profile,
+  targets,
+}: ParsedConfig['certificates'][number]): CertificateConfig {
   const written = [...new Set(identifiers)];
   const domains = (named: readonly string[] | undefined) => [...new Set(named ?? written)];
   return {
@@ -229,7 +241,10 @@ function toCertificate({ name, identifiers, keyType, profile, targets }: ParsedC
     identifiers: withoutRedundant(written),
     keyType,
     profile,
-    targets: (targets ?? [{ type: 'cdn' as const, domains: written }]).map((target) => ({ type: target.type, domains: domains(target.domains) })),
+    targets: (targets ?? [{ type: 'cdn' as const, domains: written }]).map((target) => ({
+      type: target.type,
+      domains: domains(target.domains),
+    })),
   };
 }
 
@@ -293,6 +308,12 @@ async function readSource(place: string, { readObject }: LoadOptions): Promise<s
 function unreadable(place: string, allowed: string, why: string): ConfigError {
   const found = place === '' ? why : `${quote(place)} (${why})`;
   return new ConfigError([
-    { code: 'SOURCE_UNREADABLE', path: 'AUTOCERT_CONFIG', found, allowed, remedy: 'Set AUTOCERT_CONFIG to the configuration or to where it is.' },
+    {
+      code: 'SOURCE_UNREADABLE',
+      path: 'AUTOCERT_CONFIG',
+      found,
+      allowed,
+      remedy: 'Set AUTOCERT_CONFIG to the configuration or to where it is.',
+    },
   ]);
 }

@@ -52,6 +52,6 @@ function openStore({ store: place, encryption, endpoints }: Config, bucket: (nam
 }
 
 function openSolver({ challenge, dns, endpoints }: Config, bucket: (name: string) => Oss, rpc: Rpc, deps: Deps): Solver {
-  if (challenge.type === 'http-01') return createOssSolver({ oss: bucket(challenge.bucket) });
+  if (challenge.type === 'http-01') return createOssSolver({ oss: bucket(challenge.bucket), prefix: challenge.prefix });
   return createAlidnsSolver({ alidns: createAlidns({ rpc, endpoint: endpoints.alidns, deps }), dns, deps });
 }

@@ -38,17 +38,22 @@ export function createLogger({ write, now, runId, level = 'info', secrets = [] }
     },
     stream,
   );
-  const at = (method: 'debug' | 'info' | 'warn' | 'error') => (event: string, fields: Record<string, unknown> = {}) => {
-    // Our own names go last and so cannot be taken by a field; a JSON reader keeps the last of two.
-    const { time: _time, level: _level, event: _event, runId: _runId, ...rest } = fields;
-    logger[method]({ event, runId, ...shortened(rest, redact) });
-  };
+  const at =
+    (method: 'debug' | 'info' | 'warn' | 'error') =>
+    (event: string, fields: Record<string, unknown> = {}) => {
+      // Our own names go last and so cannot be taken by a field; a JSON reader keeps the last of two.
+      const { time: _time, level: _level, event: _event, runId: _runId, ...rest } = fields;
+      logger[method]({ event, runId, ...shortened(rest, redact) });
+    };
   return { debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') };
 }
 
 /** The fields as plain JSON. When the line would be cut, its longest part goes. */
 function shortened(fields: Record<string, unknown>, redact: (text: string) => string): Record<string, unknown> {
-  const values = Object.entries(fields).map(([key, value]): [string, unknown] => [key, plain(value, redact, 0, new Set())]);
+  const values = Object.entries(fields).map(([key, value]): [string, unknown] => [
+    redact(key),
+    plain(value, redact, 0, new Set()),
+  ]);
   const size = (value: unknown) => Buffer.byteLength(JSON.stringify(value) ?? '');
   let total = values.reduce((sum, [, value]) => sum + size(value), 0);
   for (const entry of values.toSorted(([, a], [, b]) => size(b) - size(a))) {
@@ -66,7 +71,8 @@ function plain(value: unknown, redact: (text: string) => string, depth: number, 
     return text.length > LONGEST_TEXT ? `${text.slice(0, LONGEST_TEXT)}...` : text;
   }
   if (typeof value === 'bigint') return String(value);
-  if (typeof value !== 'object' || value === null) return typeof value === 'function' || typeof value === 'symbol' ? undefined : value;
+  if (typeof value !== 'object' || value === null)
+    return typeof value === 'function' || typeof value === 'symbol' ? undefined : value;
   if (value instanceof Secret) return REDACTED;
   if (value instanceof Date) return Number.isNaN(value.getTime()) ? 'no date' : value.toISOString();
   if (value instanceof Uint8Array) return `[${value.byteLength} bytes]`;
@@ -75,14 +81,18 @@ function plain(value: unknown, redact: (text: string) => string, depth: number, 
   if (value instanceof Error) return plain(errorFields(value), redact, depth, inside);
   if (value instanceof Map || value instanceof Set) return plain([...value], redact, depth, inside);
   if (Array.isArray(value)) return value.map((item) => plain(item, redact, depth + 1, inside));
-  return Object.fromEntries(Object.entries(value).map(([key, item]) => [redact(key), plain(item, redact, depth + 1, inside)]));
+  return Object.fromEntries(
+    Object.entries(value).map(([key, item]) => [redact(key), plain(item, redact, depth + 1, inside)]),
+  );
 }
 
 /** What of an error is worth a line; nothing of a foreign one but its name and message. */
 function errorFields(error: Error): Record<string, unknown> {
   const causes: string[] = [];
   for (let cause = error.cause; cause !== undefined && cause !== null && causes.length < DEEPEST; ) {
-    causes.push(cause instanceof Error ? `${cause.name}: ${cause.message}` : typeof cause === 'string' ? cause : typeof cause);
+    causes.push(
+      cause instanceof Error ? `${cause.name}: ${cause.message}` : typeof cause === 'string' ? cause : typeof cause,
+    );
     cause = cause instanceof Error ? cause.cause : undefined;
   }
   const chain = causes.length > 0 ? { causes } : {};
@@ -129,14 +139,24 @@ function forms(value: string): string[] {
   if (value.length < SHORTEST_SECRET) return [];
   const json = JSON.stringify(value).slice(1, -1);
   const encoded = percentEncoded(value);
-  const texts = [value, json, JSON.stringify(json).slice(1, -1), encoded, formEncoded(encoded), percentEncoded(encoded)];
+  const texts = [
+    value,
+    json,
+    JSON.stringify(json).slice(1, -1),
+    encoded,
+    formEncoded(encoded),
+    percentEncoded(encoded),
+  ];
   return [...texts, ...base64Forms(Buffer.from(value))].filter((form) => form.length >= SHORTEST_SECRET);
 }
 
 /** As RFC 3986 wants it, the characters included that encodeURIComponent leaves. */
 function percentEncoded(value: string): string {
   // Through UTF-8, which has no lone surrogates: those would make it throw.
-  return encodeURIComponent(Buffer.from(value).toString()).replace(/[!'()*]/g, (char) => `%${char.charCodeAt(0).toString(16).toUpperCase()}`);
+  return encodeURIComponent(Buffer.from(value).toString()).replace(
+    /[!'()*]/g,
+    (char) => `%${char.charCodeAt(0).toString(16).toUpperCase()}`,
+  );
 }
 
 function formEncoded(encoded: string): string {

@@ -55,14 +55,21 @@ describe('the facts of a certificate', () => {
   test('are what openssl says', () => {
     const facts = certificateFacts(certificate.chain);
     const text = (option: string) => openssl(['x509', '-noout', option], certificate.leaf).replace(/^[^=]*=/, '');
-    expect(facts.fingerprint).toBe(openssl(['x509', '-noout', '-fingerprint', '-sha256'], certificate.leaf).replace(/^.*=|:/g, '').toLowerCase());
+    expect(facts.fingerprint).toBe(
+      openssl(['x509', '-noout', '-fingerprint', '-sha256'], certificate.leaf)
+        .replace(/^.*=|:/g, '')
+        .toLowerCase(),
+    );
     expect(facts.serial).toBe(text('-serial').toLowerCase().replace(/^0+/, ''));
     expect(facts.notBefore).toEqual(new Date(text('-startdate')));
     expect(facts.notAfter).toEqual(new Date(text('-enddate')));
     const names = openssl(['x509', '-noout', '-ext', 'subjectAltName'], certificate.leaf).match(/DNS:[^,\s]+/g) ?? [];
     expect(facts.identifiers).toEqual(names.map((name) => name.slice(4).toLowerCase()));
     expect(facts.identifiers).toEqual(['www.example.com', '*.example.com']);
-    const akid = openssl(['x509', '-noout', '-ext', 'authorityKeyIdentifier'], certificate.leaf).match(/(?:[0-9A-F]{2}:){19}[0-9A-F]{2}/)?.[0] ?? '';
+    const akid =
+      openssl(['x509', '-noout', '-ext', 'authorityKeyIdentifier'], certificate.leaf).match(
+        /(?:[0-9A-F]{2}:){19}[0-9A-F]{2}/,
+      )?.[0] ?? '';
     expect(facts.certId?.split('.')[0]).toBe(Buffer.from(akid.replaceAll(':', ''), 'hex').toString('base64url'));
   });
 
@@ -78,11 +85,18 @@ describe('the facts of a certificate', () => {
 
   test('of a root say that it signed itself', () => {
     const facts = certificateFacts(makeCa('Test CA').root);
-    expect(facts).toMatchObject({ selfSigned: true, subject: 'CN=Test CA Root', issuer: 'CN=Test CA Root', identifiers: [] });
+    expect(facts).toMatchObject({
+      selfSigned: true,
+      subject: 'CN=Test CA Root',
+      issuer: 'CN=Test CA Root',
+      identifiers: [],
+    });
   });
 
   test('leave out subject alternative names that are no DNS names', () => {
-    expect(certificateFacts(makeCertificate({ names: ['a.example', '192.0.2.1'] }).chain).identifiers).toEqual(['a.example']);
+    expect(certificateFacts(makeCertificate({ names: ['a.example', '192.0.2.1'] }).chain).identifiers).toEqual([
+      'a.example',
+    ]);
   });
 });
 
@@ -101,7 +115,10 @@ describe('the certID of RFC 9773', () => {
 
 describe('a chain from a CA', () => {
   const ca = makeCa('Chain CA');
-  const { chain, leaf, privateKey, fingerprint } = makeCertificate({ names: ['www.example.com', '*.example.org'], issuer: ca });
+  const { chain, leaf, privateKey, fingerprint } = makeCertificate({
+    names: ['www.example.com', '*.example.org'],
+    issuer: ca,
+  });
   const expected = { identifiers: ['www.example.com', '*.example.org'], now: NOW };
   const key = new Secret(privateKey);
 
@@ -131,11 +148,17 @@ describe('a chain from a CA', () => {
 
   test('may begin within the hour, for this clock may be slow', () => {
     const young = makeCertificate({ names: ['a.example'], notBefore: new Date('2026-01-02T04:04:00Z') });
-    expect(checkIssued(young.chain, new Secret(young.privateKey), { identifiers: ['a.example'], now: NOW })).toBe(young.chain);
+    expect(checkIssued(young.chain, new Secret(young.privateKey), { identifiers: ['a.example'], now: NOW })).toBe(
+      young.chain,
+    );
   });
 
   const other = makeCertificate({ names: ['www.example.com'], issuer: makeCa('Other CA') });
-  const late = makeCertificate({ names: ['a.example'], notBefore: new Date('2049-12-01T00:00:00Z'), notAfter: new Date('2050-03-01T00:00:00Z') });
+  const late = makeCertificate({
+    names: ['a.example'],
+    notBefore: new Date('2049-12-01T00:00:00Z'),
+    notAfter: new Date('2050-03-01T00:00:00Z'),
+  });
   const young = makeCertificate({ names: ['a.example'], notBefore: new Date('2026-01-02T04:04:06Z') });
   const [first = '', second = ''] = blocks(chain);
 
@@ -143,13 +166,21 @@ describe('a chain from a CA', () => {
     { situation: 'is empty', pem: '', message: 'is empty' },
     { situation: 'is a web page', pem: '<html>-----BEGIN</html>', message: 'holds no PEM certificate' },
     { situation: 'is cut off', pem: chain.slice(0, -40), message: 'ends in the middle' },
-    { situation: 'has a block that is no certificate', pem: chain.replace(/MII[A-Za-z0-9]/, 'AAAA'), message: 'cannot be read' },
+    {
+      situation: 'has a block that is no certificate',
+      pem: chain.replace(/MII[A-Za-z0-9]/, 'AAAA'),
+      message: 'cannot be read',
+    },
     { situation: 'has a block that is no base64', pem: chain.replace(/MII[A-Za-z0-9]/, '{}{}'), message: 'no base64' },
     { situation: 'is longer than 100 KB', pem: chain + ' '.repeat(100 * 1024), message: 'more than 102400' },
     { situation: 'has 11 certificates', pem: first + second.repeat(10), message: 'more than 10 certificates' },
     { situation: 'is a leaf alone', pem: leaf, message: 'without the intermediate' },
     { situation: 'is reversed', pem: second + first, message: 'another private key' },
-    { situation: 'has an intermediate of another CA', pem: first + (blocks(other.chain)[1] ?? ''), message: 'out of order: certificate 2 did not sign certificate 1' },
+    {
+      situation: 'has an intermediate of another CA',
+      pem: first + (blocks(other.chain)[1] ?? ''),
+      message: 'out of order: certificate 2 did not sign certificate 1',
+    },
     { situation: 'skips the intermediate', pem: first + ca.root, message: 'out of order' },
     { situation: 'repeats the leaf as its issuer', pem: first + first + second, message: 'out of order' },
     { situation: 'is for another key', pem: other.chain, message: 'another private key' },
@@ -160,37 +191,61 @@ describe('a chain from a CA', () => {
   });
 
   test.each([
-    { situation: 'has expired', certificate: young, now: new Date('2026-04-02T04:04:06Z'), message: 'expired at 2026-04-02T04:04:06.000Z' },
-    { situation: 'begins in more than an hour', certificate: young, now: NOW, message: 'not valid before 2026-01-02T04:04:06.000Z' },
-    { situation: 'has an expired intermediate', certificate: late, now: new Date('2050-01-01T00:00:00Z'), message: 'intermediate certificate' },
+    {
+      situation: 'has expired',
+      certificate: young,
+      now: new Date('2026-04-02T04:04:06Z'),
+      message: 'expired at 2026-04-02T04:04:06.000Z',
+    },
+    {
+      situation: 'begins in more than an hour',
+      certificate: young,
+      now: NOW,
+      message: 'not valid before 2026-01-02T04:04:06.000Z',
+    },
+    {
+      situation: 'has an expired intermediate',
+      certificate: late,
+      now: new Date('2050-01-01T00:00:00Z'),
+      message: 'intermediate certificate',
+    },
   ])('F15 that $situation is refused', ({ certificate, now, message }) => {
-    const error = failure(() => checkIssued(certificate.chain, new Secret(certificate.privateKey), { identifiers: ['a.example'], now }));
+    const error = failure(() =>
+      checkIssued(certificate.chain, new Secret(certificate.privateKey), { identifiers: ['a.example'], now }),
+    );
     expect(error).toMatchObject({ code: 'CERTIFICATE_INVALID' });
     expect(error.message).toContain(message);
   });
 
   test('F15 without one of the names is refused, and says which', () => {
-    const error = failure(() => checkIssued(chain, key, { identifiers: ['www.example.com', 'b.a.example.org', 'example.org'], now: NOW }));
+    const error = failure(() =>
+      checkIssued(chain, key, { identifiers: ['www.example.com', 'b.a.example.org', 'example.org'], now: NOW }),
+    );
     expect(error.message).toBe('The certificate does not name b.a.example.org, example.org.');
   });
 
   test('F15 that signed itself is refused', () => {
     const pem = openssl([...SELF_SIGNED, file('self.key', privateKey), '-addext', 'subjectAltName=DNS:a.example']);
-    expect(failure(() => checkIssued(pem, key, { identifiers: ['a.example'], now: new Date() })).message).toBe('The certificate is self-signed.');
+    expect(failure(() => checkIssued(pem, key, { identifiers: ['a.example'], now: new Date() })).message).toBe(
+      'The certificate is self-signed.',
+    );
   });
 
   test('with a private key that is none is refused without a word of the key', () => {
-    const error = failure(() => checkIssued(chain, new Secret('-----BEGIN PRIVATE KEY-----\nc2VjcmV0\n-----END PRIVATE KEY-----\n'), expected));
+    const error = failure(() =>
+      checkIssued(chain, new Secret('-----BEGIN PRIVATE KEY-----\nc2VjcmV0\n-----END PRIVATE KEY-----\n'), expected),
+    );
     expect(error.code).toBe('CERTIFICATE_INVALID');
     expect(`${error.message}${String(error.cause)}`).not.toContain('c2VjcmV0');
   });
 
-  test('F68 of any text is either refused or read, and fast for 100 KB of near misses', () => {
+  test('F68 with any text put into it is refused, or still has the leaf that the CA signed', () => {
     fc.assert(
       fc.property(fc.string({ unit: 'grapheme' }), fc.nat(chain.length), (text, at) => {
         const broken = chain.slice(0, at) + text + chain.slice(at);
         try {
-          expect(checkIssued(broken, key, expected)).toBe(chain);
+          // The root is not there, so nobody can tell whether the signature of the intermediate is good.
+          expect(certificateFacts(checkIssued(broken, key, expected)).fingerprint).toBe(fingerprint);
         } catch (error) {
           expect(error).toBeInstanceOf(AutocertError);
         }
@@ -203,8 +258,16 @@ describe('a chain from a CA', () => {
 
 describe('the PEM of a key', () => {
   test.each([
-    { kind: 'RSA', header: '-----BEGIN RSA PRIVATE KEY-----', pair: () => generateKeyPairSync('rsa', { modulusLength: 2048 }) },
-    { kind: 'EC', header: '-----BEGIN EC PRIVATE KEY-----', pair: () => generateKeyPairSync('ec', { namedCurve: 'P-384' }) },
+    {
+      kind: 'RSA',
+      header: '-----BEGIN RSA PRIVATE KEY-----',
+      pair: () => generateKeyPairSync('rsa', { modulusLength: 2048 }),
+    },
+    {
+      kind: 'EC',
+      header: '-----BEGIN EC PRIVATE KEY-----',
+      pair: () => generateKeyPairSync('ec', { namedCurve: 'P-384' }),
+    },
   ])('is the traditional one for $kind, whatever it was read from, and openssl reads it', ({ header, pair }) => {
     const { privateKey } = pair();
     const pkcs8 = privateKey.export({ type: 'pkcs8', format: 'pem' });

@@ -4,12 +4,17 @@ import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { describe, expect, test } from 'vitest';
 import { CONFIG_PROBLEM_CODES, ConfigError, type ConfigProblem } from '../src/config/problem.ts';
-import { configSecrets, loadConfig, parseConfig, type ParseOptions } from '../src/config.ts';
+import { configSecrets, loadConfig, type ParseOptions, parseConfig } from '../src/config.ts';
 import { Secret } from '../src/secret.ts';
 import { makeCa } from './sandbox/certificates.ts';
 
 const KEY = Buffer.alloc(32, 7).toString('base64');
-const ENV = { EAB: 'ZWFiLWhtYWMta2V5', AES: KEY, ROBOT: 'https://oapi.dingtalk.com/robot/send?access_token=tokentoken', SIGN: 'SECsignsign' };
+const ENV = {
+  EAB: 'ZWFiLWhtYWMta2V5',
+  AES: KEY,
+  ROBOT: 'https://oapi.dingtalk.com/robot/send?access_token=tokentoken',
+  SIGN: 'SECsignsign',
+};
 
 const LEAST = `acme: { contact: [mailto:ops@example.com] }
 store: file:///var/lib/autocert
@@ -20,7 +25,12 @@ certificates: [{ identifiers: [www.example.com] }]
 function config(...lines: readonly string[]): string {
   const keyOf = (line: string) => line.split(':')[0];
   const replaced = new Set(lines.map(keyOf));
-  return [...LEAST.trim().split('\n').filter((line) => !replaced.has(keyOf(line))), ...lines].join('\n');
+  return [
+    ...LEAST.trim()
+      .split('\n')
+      .filter((line) => !replaced.has(keyOf(line))),
+    ...lines,
+  ].join('\n');
 }
 
 function problems(text: string, options: Partial<ParseOptions> = {}): readonly ConfigProblem[] {
@@ -33,7 +43,8 @@ function problems(text: string, options: Partial<ParseOptions> = {}): readonly C
   return [];
 }
 
-const brief = (text: string, options?: Partial<ParseOptions>) => problems(text, options).map(({ code, path }) => `${code} ${path}`);
+const brief = (text: string, options?: Partial<ParseOptions>) =>
+  problems(text, options).map(({ code, path }) => `${code} ${path}`);
 
 describe('a configuration with nothing but what it needs', () => {
   test('has a default for everything else', () => {
@@ -64,7 +75,15 @@ describe('a configuration with nothing but what it needs', () => {
   });
 
   test('is the same in YAML and in JSON, with a byte order mark and tabs where JSON has them', () => {
-    const json = JSON.stringify({ acme: { contact: ['mailto:ops@example.com'] }, store: 'file:///var/lib/autocert', certificates: [{ identifiers: ['www.example.com'] }] }, null, '\t');
+    const json = JSON.stringify(
+      {
+        acme: { contact: ['mailto:ops@example.com'] },
+        store: 'file:///var/lib/autocert',
+        certificates: [{ identifiers: ['www.example.com'] }],
+      },
+      null,
+      '\t',
+    );
     expect(parseConfig(`\uFEFF${json}`, { env: {} })).toEqual(parseConfig(LEAST, { env: {} }));
   });
 });
@@ -102,7 +121,12 @@ heartbeat: https://example.com/ping
         directoryUrl: 'https://acme.zerossl.com/v2/DV90',
         profile: 'tlsserver',
         preferredChain: 'ISRG Root X1',
-        fallback: [{ directoryUrl: 'https://acme-staging-v02.api.letsencrypt.org/directory', contact: ['mailto:ops@example.com'] }],
+        fallback: [
+          {
+            directoryUrl: 'https://acme-staging-v02.api.letsencrypt.org/directory',
+            contact: ['mailto:ops@example.com'],
+          },
+        ],
       },
       dns: { resolvers: ['192.0.2.53', '127.0.0.1:8053', '2001:db8::1'], propagation: 'resolvers' },
       certificates: [
@@ -117,12 +141,20 @@ heartbeat: https://example.com/ping
         },
         { name: 'wildcard.example.org', targets: [{ type: 'cdn', domains: ['*.example.org'] }] },
       ],
-      discover: { include: ['*.example.net', 'img*.example.com'], exclude: ['old.example.net'], group: 'zone', keyType: 'ec384' },
+      discover: {
+        include: ['*.example.net', 'img*.example.com'],
+        exclude: ['old.example.net'],
+        group: 'zone',
+        keyType: 'ec384',
+      },
       renewal: { interval: 1_800_000 },
       cdn: { api: 'SetDomainServerCertificate', callsPerSecond: 2.5 },
       verify: { patience: 90_000, connect: ['127.0.0.1:8443', '[::1]:443', 'edge.example.com:443'] },
       store: { type: 'oss', bucket: 'my-bucket', prefix: 'a/b' },
-      notify: [{ channel: 'dingtalk', language: 'zh' }, { channel: 'slack', language: 'zh' }],
+      notify: [
+        { channel: 'dingtalk', language: 'zh' },
+        { channel: 'slack', language: 'zh' },
+      ],
       region: 'cn-shanghai',
       endpoints: { oss: 'https://oss-cn-shanghai.aliyuncs.com', kms: 'https://kms.cn-shanghai.aliyuncs.com' },
     });
@@ -130,13 +162,25 @@ heartbeat: https://example.com/ping
 
   test('a fallback has the contact of the CA before it, but neither its profile nor its account binding', () => {
     const [fallback] = parseConfig(full, { env: ENV, region: 'cn-shanghai' }).acme.fallback;
-    expect(fallback).toMatchObject({ contact: ['mailto:ops@example.com'], profile: undefined, externalAccountBinding: undefined });
+    expect(fallback).toMatchObject({
+      contact: ['mailto:ops@example.com'],
+      profile: undefined,
+      externalAccountBinding: undefined,
+    });
   });
 
   test('keeps its secrets in Secret, and nothing of them in what it prints', () => {
     const parsed = parseConfig(full, { env: ENV, region: 'cn-shanghai' });
     const secrets = configSecrets(parsed).map((secret) => secret.reveal());
-    expect(secrets).toEqual([ENV.EAB, KEY, KEY, ENV.ROBOT, ENV.SIGN, 'https://hooks.slack.com/services/x', 'https://example.com/ping']);
+    expect(secrets).toEqual([
+      ENV.EAB,
+      KEY,
+      KEY,
+      ENV.ROBOT,
+      ENV.SIGN,
+      'https://hooks.slack.com/services/x',
+      'https://example.com/ping',
+    ]);
     const printed = JSON.stringify(parsed);
     for (const secret of secrets) expect(printed).not.toContain(secret);
   });
@@ -167,7 +211,9 @@ hartbeat: https://example.com
     expect(lines).toHaveLength(10);
     expect(error.problems).toHaveLength(10);
     for (const line of lines) expect(line).toMatch(/^\S+ \(line \d\): found .+; allowed: .+\.$|Did you mean/);
-    expect(lines).toContain('certificates[0].identifiers[0] (line 3): found "*.com"; allowed: a name below a public suffix, not the suffix itself.');
+    expect(lines).toContain(
+      'certificates[0].identifiers[0] (line 3): found "*.com"; allowed: a name below a public suffix, not the suffix itself.',
+    );
     expect(lines).toContain('store (line 7): found "s3://bucket"; allowed: oss://bucket/prefix or file:///path.');
   });
 
@@ -193,12 +239,20 @@ describe('each kind of mistake has a code', () => {
     ['TEXT_SYNTAX', '', '%YAML 1.1\n---\na: 1'],
     ['TYPE_WRONG', '', '[1]'],
     ['KEY_MISSING', 'acme', 'store: file:///x\ncertificates: [{ identifiers: [www.example.com] }]'],
-    ['KEY_MISSING', 'store', 'acme: { contact: [mailto:a@example.com] }\ncertificates: [{ identifiers: [www.example.com] }]'],
+    [
+      'KEY_MISSING',
+      'store',
+      'acme: { contact: [mailto:a@example.com] }\ncertificates: [{ identifiers: [www.example.com] }]',
+    ],
     ['KEY_MISSING', 'acme.contact', config('acme: {}')],
     ['KEY_DUPLICATE', 'store', `${LEAST}store: file:///other`],
     ['ENV_SYNTAX', 'region', config('region: "cn-${1}"')],
     ['VALUE_NOT_ALLOWED', 'cdn.api', config('cdn: { api: Batch }')],
-    ['VALUE_NOT_ALLOWED', 'certificates[0].targets[0].type', config('certificates: [{ identifiers: [www.example.com], targets: [{ type: oss }] }]')],
+    [
+      'VALUE_NOT_ALLOWED',
+      'certificates[0].targets[0].type',
+      config('certificates: [{ identifiers: [www.example.com], targets: [{ type: oss }] }]'),
+    ],
     ['NUMBER_OUT_OF_RANGE', 'cdn.callsPerSecond', config('cdn: { callsPerSecond: 0 }')],
     ['TEXT_EMPTY', 'acme.preferredChain', config('acme: { contact: [mailto:a@example.com], preferredChain: "" }')],
     ['LIST_EMPTY', 'acme.contact', config('acme: { contact: [] }')],
@@ -208,38 +262,104 @@ describe('each kind of mistake has a code', () => {
     ['URL_INVALID', 'endpoints.cdn', config('endpoints: { cdn: "http://cdn.example.com" }')],
     ['URL_INVALID', 'endpoints.cdn', config('endpoints: { cdn: "https://cdn.example.com/path" }')],
     ['URL_INVALID', 'heartbeat', config('heartbeat: http://example.com/ping')],
-    ['DIRECTORY_INVALID', 'acme.directoryUrl', config('acme: { contact: [mailto:a@example.com], directoryUrl: letsencript }')],
+    [
+      'DIRECTORY_INVALID',
+      'acme.directoryUrl',
+      config('acme: { contact: [mailto:a@example.com], directoryUrl: letsencript }'),
+    ],
     ['ADDRESS_INVALID', 'dns.resolvers[1]', config('dns: { resolvers: [192.0.2.1, dns.example] }')],
     ['ADDRESS_INVALID', 'verify.connect', config('verify: { connect: "127.0.0.1:99999" }')],
     ['CONTACT_INVALID', 'acme.contact[0]', config('acme: { contact: [ops@example.com] }')],
-    ['TERMS_NOT_AGREED', 'acme.termsOfServiceAgreed', config('acme: { contact: [mailto:a@example.com], termsOfServiceAgreed: false }')],
+    [
+      'TERMS_NOT_AGREED',
+      'acme.termsOfServiceAgreed',
+      config('acme: { contact: [mailto:a@example.com], termsOfServiceAgreed: false }'),
+    ],
     ['STORE_INVALID', 'store', config('store: file://relative/path')],
     ['STORE_INVALID', 'store', config('store: oss://bucket/../x')],
     ['KEY_LENGTH', 'encryption.key', config('encryption: { key: c2hvcnQ= }')],
-    ['KEY_ENCODING', 'encryption.previousKeys[0]', config(`encryption: { key: "${KEY}", previousKeys: ["not base64!"] }`)],
+    [
+      'KEY_ENCODING',
+      'encryption.previousKeys[0]',
+      config(`encryption: { key: "${KEY}", previousKeys: ["not base64!"] }`),
+    ],
     ['NAME_INVALID', 'certificates[0].name', config('certificates: [{ name: ../x, identifiers: [www.example.com] }]')],
-    ['IDENTIFIER_INVALID', 'certificates[0].identifiers[0]', config('certificates: [{ identifiers: [_x.example.com] }]')],
+    [
+      'IDENTIFIER_INVALID',
+      'certificates[0].identifiers[0]',
+      config('certificates: [{ identifiers: [_x.example.com] }]'),
+    ],
     ['PATTERN_INVALID', 'discover.include[0]', config('discover: { include: ["a b"] }')],
     ['BUCKET_INVALID', 'challenge.bucket', config('challenge: { type: http-01, bucket: A_b }', 'region: cn-beijing')],
     ['NOTHING_TO_MANAGE', '', 'acme: { contact: [mailto:a@example.com] }\nstore: file:///x\ncertificates: []'],
-    ['NAME_DUPLICATE', 'certificates[1].name', config('certificates: [{ name: x, identifiers: [a.example.com] }, { name: x, identifiers: [b.example.com] }]')],
-    ['NAME_DUPLICATE', 'certificates[1].name', config('certificates: [{ identifiers: [a.example.com] }, { name: a.example.com, identifiers: [b.example.com] }]')],
-    ['IDENTIFIERS_TOO_MANY', 'certificates[0].identifiers', config(`certificates: [{ name: a, identifiers: [${hundredAndOne}] }]`)],
-    ['IDENTIFIERS_TOO_MANY', 'certificates[0].identifiers', config(`certificates: [{ name: a, profile: tlsserver, identifiers: [${hundredAndOne.slice(0, 26)}] }]`)],
-    ['TARGET_NOT_COVERED', 'certificates[0].targets[0].domains[0]', config('certificates: [{ identifiers: ["*.example.com"], targets: [{ domains: [a.b.example.com] }] }]')],
-    ['TARGET_DUPLICATE', 'certificates[1].identifiers', config('certificates: [{ identifiers: [a.example.com] }, { name: b, identifiers: [A.example.com] }]')],
-    ['TARGET_DUPLICATE', 'certificates[0].targets[1].domains[0]', config('certificates: [{ identifiers: ["*.example.com"], targets: [{ domains: [.example.com] }, { domains: ["*.example.com"] }] }]')],
-    ['WILDCARD_NEEDS_DNS01', 'certificates[0].identifiers[0]', config('certificates: [{ identifiers: ["*.example.com"] }]', 'challenge: { type: http-01, bucket: origin }', 'region: cn-beijing')],
+    [
+      'NAME_DUPLICATE',
+      'certificates[1].name',
+      config('certificates: [{ name: x, identifiers: [a.example.com] }, { name: x, identifiers: [b.example.com] }]'),
+    ],
+    [
+      'NAME_DUPLICATE',
+      'certificates[1].name',
+      config('certificates: [{ identifiers: [a.example.com] }, { name: a.example.com, identifiers: [b.example.com] }]'),
+    ],
+    [
+      'IDENTIFIERS_TOO_MANY',
+      'certificates[0].identifiers',
+      config(`certificates: [{ name: a, identifiers: [${hundredAndOne}] }]`),
+    ],
+    [
+      'IDENTIFIERS_TOO_MANY',
+      'certificates[0].identifiers',
+      config(`certificates: [{ name: a, profile: tlsserver, identifiers: [${hundredAndOne.slice(0, 26)}] }]`),
+    ],
+    [
+      'TARGET_NOT_COVERED',
+      'certificates[0].targets[0].domains[0]',
+      config('certificates: [{ identifiers: ["*.example.com"], targets: [{ domains: [a.b.example.com] }] }]'),
+    ],
+    [
+      'TARGET_DUPLICATE',
+      'certificates[1].identifiers',
+      config('certificates: [{ identifiers: [a.example.com] }, { name: b, identifiers: [A.example.com] }]'),
+    ],
+    [
+      'TARGET_DUPLICATE',
+      'certificates[0].targets[1].domains[0]',
+      config(
+        'certificates: [{ identifiers: ["*.example.com"], targets: [{ domains: [.example.com] }, { domains: ["*.example.com"] }] }]',
+      ),
+    ],
+    [
+      'WILDCARD_NEEDS_DNS01',
+      'certificates[0].identifiers[0]',
+      config(
+        'certificates: [{ identifiers: ["*.example.com"] }]',
+        'challenge: { type: http-01, bucket: origin }',
+        'region: cn-beijing',
+      ),
+    ],
     ['CHALLENGE_INCOMPLETE', 'challenge.bucket', config('challenge: { type: http-01 }', 'region: cn-beijing')],
     ['CHALLENGE_INCOMPLETE', 'challenge.solver', config('challenge: { type: dns-01, solver: oss }')],
     ['ENCRYPTION_INCOMPLETE', 'encryption', config('encryption: {}')],
-    ['ENCRYPTION_INCOMPLETE', 'encryption', config(`encryption: { key: "${KEY}", kmsKeyId: alias/a }`, 'region: cn-beijing')],
+    [
+      'ENCRYPTION_INCOMPLETE',
+      'encryption',
+      config(`encryption: { key: "${KEY}", kmsKeyId: alias/a }`, 'region: cn-beijing'),
+    ],
     ['CHANNEL_INCOMPLETE', 'notify[0].url', config('notify: [{ channel: wecom }]')],
     ['CHANNEL_INCOMPLETE', 'notify[0].to', config('notify: [{ channel: directmail, from: a@example.com }]')],
-    ['EXTERNAL_ACCOUNT_BINDING_MISSING', 'acme.externalAccountBinding', config('acme: { contact: [mailto:a@example.com], directoryUrl: google }')],
+    [
+      'EXTERNAL_ACCOUNT_BINDING_MISSING',
+      'acme.externalAccountBinding',
+      config('acme: { contact: [mailto:a@example.com], directoryUrl: google }'),
+    ],
     ['REGION_MISSING', 'region', config('store: oss://bucket/prefix')],
     ['REGION_MISSING', 'region', config('encryption: { kmsKeyId: alias/a }')],
-    ['CA_BUNDLE_UNREADABLE', 'acme.caBundle', config('acme: { contact: [mailto:a@example.com], caBundle: /no/such.pem }')],
+    [
+      'CA_BUNDLE_UNREADABLE',
+      'acme.caBundle',
+      config('acme: { contact: [mailto:a@example.com], caBundle: /no/such.pem }'),
+    ],
   ];
 
   test.each(situations)('%s at %s', (code, path, text = '') => {
@@ -267,7 +387,10 @@ describe('each kind of mistake has a code', () => {
 });
 
 describe('F66 a text that is made to do harm', () => {
-  const bomb = ['a: &a [x,x,x,x,x,x,x,x,x]', ...'bcdefghi'.split('').map((name, index) => `${name}: &${name} [${`*${'abcdefgh'[index]},`.repeat(9)}]`)].join('\n');
+  const bomb = [
+    'a: &a [x,x,x,x,x,x,x,x,x]',
+    ...'bcdefghi'.split('').map((name, index) => `${name}: &${name} [${`*${'abcdefgh'[index]},`.repeat(9)}]`),
+  ].join('\n');
 
   test.each([
     { situation: 'of 5 MB', text: `a: ${'x'.repeat(5 << 20)}`, code: 'TEXT_TOO_LARGE' },
@@ -280,7 +403,11 @@ describe('F66 a text that is made to do harm', () => {
     { situation: 'with a tag of binary data', text: 'a: !!binary aGVsbG8=', code: 'TEXT_TAG' },
     { situation: 'with a key twice', text: 'a: 1\na: 2', code: 'KEY_DUPLICATE' },
     { situation: 'with __proto__ as a key', text: '{ "__proto__": { "polluted": true } }', code: 'KEY_REFUSED' },
-    { situation: 'with constructor as a key', text: 'acme: { constructor: { prototype: { polluted: true } } }', code: 'KEY_REFUSED' },
+    {
+      situation: 'with constructor as a key',
+      text: 'acme: { constructor: { prototype: { polluted: true } } }',
+      code: 'KEY_REFUSED',
+    },
     { situation: 'with a merge key', text: 'a: &a { b: 1 }\nc: { <<: *a }', code: 'KEY_REFUSED' },
     { situation: 'with a map as a key', text: '? { a: 1 }\n: b', code: 'KEY_REFUSED' },
   ])('$situation is refused', ({ text, code }) => {
@@ -289,17 +416,22 @@ describe('F66 a text that is made to do harm', () => {
   });
 
   test('with tabs as indentation is refused, and the tab is named', () => {
-    expect(problems('acme:\n\tcontact: []')).toMatchObject([{ code: 'TEXT_SYNTAX', found: 'a tab used as indentation at column 1', line: 2 }]);
+    expect(problems('acme:\n\tcontact: []')).toMatchObject([
+      { code: 'TEXT_SYNTAX', found: 'a tab used as indentation at column 1', line: 2 },
+    ]);
   });
 
   test('may use an anchor as it is meant', () => {
-    const text = config('certificates: [{ identifiers: [a.example.com], keyType: &type ec256 }, { identifiers: [b.example.com], keyType: *type }]');
+    const text = config(
+      'certificates: [{ identifiers: [a.example.com], keyType: &type ec256 }, { identifiers: [b.example.com], keyType: *type }]',
+    );
     expect(parseConfig(text, { env: {} }).certificates.map(({ keyType }) => keyType)).toEqual(['ec256', 'ec256']);
   });
 });
 
 describe('a value from the environment', () => {
-  const region = (text: string, env: Record<string, string | undefined>) => parseConfig(config(`region: "${text}"`), { env }).region;
+  const region = (text: string, env: Record<string, string | undefined>) =>
+    parseConfig(config(`region: "${text}"`), { env }).region;
 
   test('stands for ${NAME}, also within a text and more than once', () => {
     expect(region('${A}-${B}', { A: 'cn', B: 'hangzhou' })).toBe('cn-hangzhou');
@@ -307,7 +439,9 @@ describe('a value from the environment', () => {
 
   test('is never read as YAML or as another variable', () => {
     const found = problems(config('region: ${A}'), { env: { A: '[x]\nheartbeat: ${B}', B: 'b' } });
-    expect(found).toMatchObject([{ code: 'VALUE_NOT_ALLOWED', path: 'region', found: 'a text of 19 characters from the environment' }]);
+    expect(found).toMatchObject([
+      { code: 'VALUE_NOT_ALLOWED', path: 'region', found: 'a text of 19 characters from the environment' },
+    ]);
   });
 
   test('is left out by $${', () => {
@@ -315,7 +449,9 @@ describe('a value from the environment', () => {
   });
 
   test('that is not there is a problem with its name, and what every object inherits is not there', () => {
-    expect(problems(config('region: "${A}"'), { env: {} })).toMatchObject([{ code: 'ENV_MISSING', found: '${A}, which is not set' }]);
+    expect(problems(config('region: "${A}"'), { env: {} })).toMatchObject([
+      { code: 'ENV_MISSING', found: '${A}, which is not set' },
+    ]);
     expect(problems(config('region: "${toString}"'), { env: {} })).toMatchObject([{ code: 'ENV_MISSING' }]);
   });
 
@@ -363,22 +499,32 @@ describe('F69 a message may not go', () => {
     expect(brief(config(`heartbeat: "${url}"`))).toEqual(['URL_HOST_REFUSED heartbeat']);
   });
 
-  test.each(['http://example.com/', 'file:///etc/passwd', 'https://user:password@example.com/', 'example.com'])('by %s', (url) => {
-    expect(brief(config(`notify: [{ channel: webhook, url: "${url}" }]`))).toEqual(['URL_INVALID notify[0].url']);
-  });
+  test.each(['http://example.com/', 'file:///etc/passwd', 'https://user:password@example.com/', 'example.com'])(
+    'by %s',
+    (url) => {
+      expect(brief(config(`notify: [{ channel: webhook, url: "${url}" }]`))).toEqual(['URL_INVALID notify[0].url']);
+    },
+  );
 
   test('to this machine, but in a sandbox whose cloud is on this machine too', () => {
-    const local = ['notify: [{ channel: webhook, url: "http://127.0.0.1:8080/hook" }]', 'heartbeat: "http://localhost:8080/ping"'];
+    const local = [
+      'notify: [{ channel: webhook, url: "http://127.0.0.1:8080/hook" }]',
+      'heartbeat: "http://localhost:8080/ping"',
+    ];
     expect(brief(config(...local, 'endpoints: { cdn: "http://127.0.0.1:9000" }'))).toEqual([]);
     expect(brief(config(...local))).toHaveLength(2);
     const metadata = 'notify: [{ channel: webhook, url: "http://100.100.100.200/" }]';
-    expect(brief(config(metadata, 'endpoints: { cdn: "http://127.0.0.1:9000" }'))).toEqual(['URL_HOST_REFUSED notify[0].url']);
+    expect(brief(config(metadata, 'endpoints: { cdn: "http://127.0.0.1:9000" }'))).toEqual([
+      'URL_HOST_REFUSED notify[0].url',
+    ]);
   });
 });
 
 describe('the trust for the ACME endpoint', () => {
   const ca = makeCa('Trust CA');
-  const text = config('acme: { contact: [mailto:a@example.com], caBundle: /ca.pem, fallback: [{ directoryUrl: "https://b.example/dir" }] }');
+  const text = config(
+    'acme: { contact: [mailto:a@example.com], caBundle: /ca.pem, fallback: [{ directoryUrl: "https://b.example/dir" }] }',
+  );
 
   test('is read from the file, and holds for the fallback too', () => {
     const { acme } = parseConfig(text, { env: {}, readFile: (path) => (path === '/ca.pem' ? ca.root : '') });
@@ -398,7 +544,11 @@ describe('the source of the configuration', () => {
 
   test('is the text itself', async () => {
     expect(await loadConfig(LEAST, { env: {}, readObject: nothing })).toEqual(expected);
-    const json = JSON.stringify({ acme: { contact: ['mailto:ops@example.com'] }, store: 'file:///var/lib/autocert', certificates: [{ identifiers: ['www.example.com'] }] });
+    const json = JSON.stringify({
+      acme: { contact: ['mailto:ops@example.com'] },
+      store: 'file:///var/lib/autocert',
+      certificates: [{ identifiers: ['www.example.com'] }],
+    });
     expect(await loadConfig(json, { env: {}, readObject: nothing })).toEqual(expected);
   });
 
@@ -428,7 +578,10 @@ describe('the source of the configuration', () => {
     'that is not there is a ConfigError that says where it was looked for: %s',
     async (source) => {
       const error = await loadConfig(source, { env: {}, readObject: nothing }).catch((thrown: unknown) => thrown);
-      expect(error).toMatchObject({ code: 'CONFIG_INVALID', problems: [{ code: 'SOURCE_UNREADABLE', path: 'AUTOCERT_CONFIG' }] });
+      expect(error).toMatchObject({
+        code: 'CONFIG_INVALID',
+        problems: [{ code: 'SOURCE_UNREADABLE', path: 'AUTOCERT_CONFIG' }],
+      });
     },
   );
 });

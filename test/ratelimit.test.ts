@@ -82,6 +82,20 @@ describe('the call limiter', () => {
     expect(deps.waits).toHaveLength(waits);
   });
 
+  test('what an idle time has left unused is not made up for: the calls after it are as far apart as ever', async () => {
+    const deps = steppedDeps();
+    const limiter = createCallLimiter({ callsPerSecond: 10, deps });
+    await limiter.take();
+    await deps.sleep(10_000);
+    const started: number[] = [];
+    for (let nth = 0; nth < 5; nth += 1) {
+      await limiter.take();
+      started.push(deps.now().getTime());
+    }
+    const gaps = started.slice(1).map((at, nth) => at - (started[nth] ?? 0));
+    expect(Math.min(...gaps)).toBeGreaterThanOrEqual(100);
+  });
+
   test('a refusal narrows the rate, and within five seconds it is whole again', async () => {
     const deps = steppedDeps();
     const limiter = createCallLimiter({ callsPerSecond: 10, deps });

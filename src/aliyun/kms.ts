@@ -24,7 +24,12 @@ export function createKms({ rpc, endpoint }: { readonly rpc: Pick<Rpc, 'call'>; 
   return {
     async generateDataKey(keyId) {
       const action = 'GenerateDataKey';
-      const answer = await rpc.call({ endpoint, version: VERSION, action, parameters: { KeyId: keyId, KeySpec: 'AES_256' } });
+      const answer = await rpc.call({
+        endpoint,
+        version: VERSION,
+        action,
+        parameters: { KeyId: keyId, KeySpec: 'AES_256' },
+      });
       const blob = answer['CiphertextBlob'];
       if (typeof blob !== 'string' || blob === '') throw invalid(action, 'CiphertextBlob');
       return { plaintext: plaintextOf(answer, action), ciphertextBlob: blob };
@@ -32,7 +37,12 @@ export function createKms({ rpc, endpoint }: { readonly rpc: Pick<Rpc, 'call'>; 
 
     async decrypt(ciphertextBlob) {
       const action = 'Decrypt';
-      const answer = await rpc.call({ endpoint, version: VERSION, action, parameters: { CiphertextBlob: ciphertextBlob } });
+      const answer = await rpc.call({
+        endpoint,
+        version: VERSION,
+        action,
+        parameters: { CiphertextBlob: ciphertextBlob },
+      });
       return plaintextOf(answer, action);
     },
   };
@@ -40,7 +50,8 @@ export function createKms({ rpc, endpoint }: { readonly rpc: Pick<Rpc, 'call'>; 
 
 function plaintextOf(answer: Record<string, unknown>, action: string): Secret {
   const plaintext = answer['Plaintext'];
-  if (typeof plaintext !== 'string' || Buffer.from(plaintext, 'base64').length !== 32) throw invalid(action, 'Plaintext of 32 bytes');
+  if (typeof plaintext !== 'string' || Buffer.from(plaintext, 'base64').length !== 32)
+    throw invalid(action, 'Plaintext of 32 bytes');
   return new Secret(plaintext);
 }
 

@@ -39,7 +39,8 @@ const unavailable: Meaning = {
   retryable: true,
   pace: FEW,
   outcomeUnknown: true,
-  remedy: 'Wait for the next run; if it goes on, look at the status page of Alibaba Cloud and open a ticket with the request id.',
+  remedy:
+    'Wait for the next run; if it goes on, look at the status page of Alibaba Cloud and open a ticket with the request id.',
 };
 
 /** The error codes of OSS: https://www.alibabacloud.com/help/en/oss/developer-reference/error-responses. */
@@ -67,20 +68,36 @@ function meaningOf(apiCode: string, status: number | undefined, { action, bucket
       };
     case 'NoSuchBucket':
     case 'InvalidBucketName':
-      return { code: 'REQUEST_REFUSED', retryable: false, remedy: `Create the bucket ${bucket}, or correct its name in the configuration.` };
+      return {
+        code: 'REQUEST_REFUSED',
+        retryable: false,
+        remedy: `Create the bucket ${bucket}, or correct its name in the configuration.`,
+      };
     case 'SecondLevelDomainForbidden':
     case 'AccessForbidden':
     case 'InvalidEndpoint':
-      return { code: 'REQUEST_REFUSED', retryable: false, remedy: `Set region or endpoints.oss to the region of the bucket ${bucket}.` };
+      return {
+        code: 'REQUEST_REFUSED',
+        retryable: false,
+        remedy: `Set region or endpoints.oss to the region of the bucket ${bucket}.`,
+      };
     case 'NoSuchKey':
     case 'FileAlreadyExists':
       return { code: 'REQUEST_REFUSED', retryable: false, remedy: 'Run again: the object was changed by another run.' };
     case 'FileImmutable':
-      return { code: 'REQUEST_REFUSED', retryable: false, remedy: `Remove the retention policy of the bucket ${bucket}.` };
+      return {
+        code: 'REQUEST_REFUSED',
+        retryable: false,
+        remedy: `Remove the retention policy of the bucket ${bucket}.`,
+      };
     default:
   }
   if (apiCode.startsWith('KMS') || apiCode.includes('Kms')) {
-    return { code: 'PERMISSION_DENIED', retryable: false, remedy: `Allow the role of the function the KMS key that the bucket ${bucket} is encrypted with.` };
+    return {
+      code: 'PERMISSION_DENIED',
+      retryable: false,
+      remedy: `Allow the role of the function the KMS key that the bucket ${bucket} is encrypted with.`,
+    };
   }
   if (/Throttl|SlowDown|QpsLimit|DownloadTrafficRateLimit|UploadTrafficRateLimit/.test(apiCode) || status === 429) {
     return { code: 'CALL_THROTTLED', retryable: true, remedy: `Find what else uses the bucket ${bucket} that much.` };

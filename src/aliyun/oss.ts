@@ -16,7 +16,11 @@ export interface Oss {
    * Writes one object, encrypted at rest by OSS (AES256). With `forbidOverwrite` an object that exists stays as it is
    * and the answer is false; OSS ignores that in a bucket with versioning.
    */
-  put(key: string, bytes: Uint8Array, options?: { readonly forbidOverwrite?: boolean; readonly contentType?: string }): Promise<boolean>;
+  put(
+    key: string,
+    bytes: Uint8Array,
+    options?: { readonly forbidOverwrite?: boolean; readonly contentType?: string },
+  ): Promise<boolean>;
   /** One that does not exist is no error. */
   delete(key: string): Promise<void>;
   /** All keys that begin with `prefix`, sorted. */
@@ -64,7 +68,10 @@ export function createOss({ endpoint, bucket, credentials, deps, timeout = 10_00
     return current.client;
   }
 
-  async function call<T>(about: Omit<OssCall, 'bucket' | 'endpoint'>, request: (oss: Client, attempt: number) => Promise<T>): Promise<T> {
+  async function call<T>(
+    about: Omit<OssCall, 'bucket' | 'endpoint'>,
+    request: (oss: Client, attempt: number) => Promise<T>,
+  ): Promise<T> {
     return retry(
       async (attempt) => {
         const oss = await client();
@@ -130,7 +137,11 @@ export function createOss({ endpoint, bucket, credentials, deps, timeout = 10_00
       const keys: string[] = [];
       let token: string | undefined;
       for (let page = 0; page < MAX_PAGES; page += 1) {
-        const query = { prefix, 'max-keys': String(KEYS_PER_PAGE), ...(token !== undefined && { 'continuation-token': token }) };
+        const query = {
+          prefix,
+          'max-keys': String(KEYS_PER_PAGE),
+          ...(token !== undefined && { 'continuation-token': token }),
+        };
         const listing = await call({ action: 'ListObjects', key: prefix }, async (oss) => {
           const answer = await oss.listV2(query, {});
           if (!isFromOss(answer.res) || !Number.isInteger(Number(answer.keyCount))) throw withoutRequestId();

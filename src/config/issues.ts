@@ -1,6 +1,14 @@
 import { closest, distance } from 'fastest-levenshtein';
 import type * as v from 'valibot';
-import { CONFIG_PROBLEM_CODES, type ConfigProblem, type ConfigProblemCode, describe, type Path, pathText, quote } from './problem.ts';
+import {
+  CONFIG_PROBLEM_CODES,
+  type ConfigProblem,
+  type ConfigProblemCode,
+  describe,
+  type Path,
+  pathText,
+  quote,
+} from './problem.ts';
 import type { Tree } from './text.ts';
 
 type Described = Omit<ConfigProblem, 'path' | 'line' | 'found'> & { readonly found?: string | undefined };
@@ -33,19 +41,28 @@ export function toProblems(issue: v.BaseIssue<unknown>, tree: Tree): ConfigProbl
 }
 
 function toProblem(issue: v.BaseIssue<unknown>, path: Path, tree: Tree): ConfigProblem {
-  const expected = (issue.expected ?? '').replaceAll('"', '').replaceAll(' | ', ', ').replace(/^\((.*)\)$/, 'one of $1');
+  const expected = (issue.expected ?? '')
+    .replaceAll('"', '')
+    .replaceAll(' | ', ', ')
+    .replace(/^\((.*)\)$/, 'one of $1');
   if (issue.type === 'raw_transform') {
     const isLength = issue.message === 'KEY_LENGTH';
-    return place({ code: codeOf(issue.message), allowed: expected, found: isLength ? issue.received : undefined }, path, tree);
+    return place(
+      { code: codeOf(issue.message), allowed: expected, found: isLength ? issue.received : undefined },
+      path,
+      tree,
+    );
   }
   if (issue.type === 'strict_object' && issue.received === 'undefined' && path.length > 0) {
     return place({ code: 'KEY_MISSING', allowed: 'a value: this key has no default' }, path, tree);
   }
-  if (issue.type === 'picklist' || issue.type === 'literal') return place({ code: 'VALUE_NOT_ALLOWED', allowed: expected }, path, tree);
+  if (issue.type === 'picklist' || issue.type === 'literal')
+    return place({ code: 'VALUE_NOT_ALLOWED', allowed: expected }, path, tree);
   if (issue.type === 'min_value' || issue.type === 'max_value') {
     return place({ code: 'NUMBER_OUT_OF_RANGE', allowed: `a number ${expected}` }, path, tree);
   }
-  if (issue.type === 'max_length') return place({ code: 'VALUE_NOT_ALLOWED', allowed: `a text of ${expected} characters` }, path, tree);
+  if (issue.type === 'max_length')
+    return place({ code: 'VALUE_NOT_ALLOWED', allowed: `a text of ${expected} characters` }, path, tree);
   return place({ code: 'TYPE_WRONG', allowed: TYPES[issue.type] ?? expected, ...remedyFor(issue) }, path, tree);
 }
 

@@ -112,7 +112,14 @@ export function quote(text: string): string {
 }
 
 /** Keys whose values are never printed, wherever they stand. */
-const SECRET_KEYS: ReadonlySet<string | number> = new Set(['hmacKey', 'key', 'previousKeys', 'secret', 'heartbeat', 'url']);
+const SECRET_KEYS: ReadonlySet<string | number> = new Set([
+  'hmacKey',
+  'key',
+  'previousKeys',
+  'secret',
+  'heartbeat',
+  'url',
+]);
 
 /** What is at a place: its value when that may be shown, else its kind and length. */
 export function describe(value: unknown, path: Path, isFromEnvironment: boolean): string {

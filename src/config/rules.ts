@@ -58,14 +58,21 @@ function checkCertificates(config: unknown): RuleProblem[] {
   const problems: RuleProblem[] = [];
   const certificates = list(at(config, 'certificates'));
   if (certificates.length === 0 && at(config, 'discover') === undefined) {
-    problems.push({ code: 'NOTHING_TO_MANAGE', path: [], found: 'neither certificates nor discover', allowed: 'at least one of the two' });
+    problems.push({
+      code: 'NOTHING_TO_MANAGE',
+      path: [],
+      found: 'neither certificates nor discover',
+      allowed: 'at least one of the two',
+    });
   }
   const names = new Map<string, number>();
   const owners = new Map<string, Path>();
   certificates.forEach((certificate, index) => {
     const path = ['certificates', index];
     const identifiers = list(at(certificate, 'identifiers'));
-    const normalised = new Set(identifiers.flatMap((value) => (typeof value === 'string' ? (normaliseIdentifier(value).name ?? []) : [])));
+    const normalised = new Set(
+      identifiers.flatMap((value) => (typeof value === 'string' ? (normaliseIdentifier(value).name ?? []) : [])),
+    );
     if (Array.isArray(at(certificate, 'identifiers')) && identifiers.length === 0) {
       problems.push({ code: 'LIST_EMPTY', path: [...path, 'identifiers'], allowed: 'at least one identifier' });
     }
@@ -93,18 +100,28 @@ function checkCount(config: unknown, certificate: unknown, path: Path, count: nu
   return [{ code: 'IDENTIFIERS_TOO_MANY', path: [...path, 'identifiers'], found: `${count} identifiers`, allowed }];
 }
 
-function checkTargets(certificate: unknown, path: Path, identifiers: ReadonlySet<string>, owners: Map<string, Path>): RuleProblem[] {
+function checkTargets(
+  certificate: unknown,
+  path: Path,
+  identifiers: ReadonlySet<string>,
+  owners: Map<string, Path>,
+): RuleProblem[] {
   const problems: RuleProblem[] = [];
   const written = at(certificate, 'targets');
   const places = Array.isArray(written)
     ? written.flatMap((target, index) =>
         Array.isArray(at(target, 'domains'))
-          ? list(at(target, 'domains')).map((value, nth) => ({ value, path: [...path, 'targets', index, 'domains', nth] }))
+          ? list(at(target, 'domains')).map((value, nth) => ({
+              value,
+              path: [...path, 'targets', index, 'domains', nth],
+            }))
           : [...identifiers].map((value) => ({ value, path: [...path, 'targets', index] })),
       )
     : [...identifiers].map((value) => ({ value, path: [...path, 'identifiers'] }));
   // With a malformed identifier it is not known what the certificate covers.
-  const isComplete = list(at(certificate, 'identifiers')).every((value) => typeof value === 'string' && normaliseIdentifier(value).name);
+  const isComplete = list(at(certificate, 'identifiers')).every(
+    (value) => typeof value === 'string' && normaliseIdentifier(value).name,
+  );
   for (const { value, path: place } of places) {
     const domain = typeof value === 'string' ? normaliseDomain(value).name : undefined;
     if (domain === undefined) continue;
@@ -128,7 +145,10 @@ function checkAuthorities(config: unknown): RuleProblem[] {
   if (Array.isArray(contact) && contact.length === 0) {
     problems.push({ code: 'LIST_EMPTY', path: ['acme', 'contact'], allowed: 'at least one mailto: URL' });
   }
-  const fallback = list(at(config, 'acme', 'fallback')).map((value, index) => ({ value, path: ['acme', 'fallback', index] }));
+  const fallback = list(at(config, 'acme', 'fallback')).map((value, index) => ({
+    value,
+    path: ['acme', 'fallback', index],
+  }));
   for (const { value, path } of [{ value: at(config, 'acme'), path: ['acme'] }, ...fallback]) {
     const short = textAt(value, 'directoryUrl') ?? '';
     const url = parseDirectoryUrl(short);
@@ -157,7 +177,11 @@ function checkChallenge(config: unknown): RuleProblem[] {
     problems.push({ code: 'CHALLENGE_INCOMPLETE', path: ['challenge', 'solver'], allowed: 'oss with http-01' });
   }
   if (at(challenge, 'bucket') === undefined) {
-    problems.push({ code: 'CHALLENGE_INCOMPLETE', path: ['challenge', 'bucket'], allowed: "the bucket that is the domains' origin" });
+    problems.push({
+      code: 'CHALLENGE_INCOMPLETE',
+      path: ['challenge', 'bucket'],
+      allowed: "the bucket that is the domains' origin",
+    });
   }
   list(at(config, 'certificates')).forEach((certificate, index) => {
     list(at(certificate, 'identifiers')).forEach((value, nth) => {
@@ -184,11 +208,15 @@ function checkEncryption(config: unknown): RuleProblem[] {
 
 function checkRegion(config: unknown, given: string | undefined): RuleProblem[] {
   if (given !== undefined || at(config, 'region') !== undefined) return [];
-  const usesOss = textAt(config, 'store')?.startsWith('oss://') === true || at(config, 'challenge', 'type') === 'http-01';
+  const usesOss =
+    textAt(config, 'store')?.startsWith('oss://') === true || at(config, 'challenge', 'type') === 'http-01';
   const usesKms = at(config, 'encryption', 'kmsKeyId') !== undefined;
-  const isMissing = (usesOss && at(config, 'endpoints', 'oss') === undefined) || (usesKms && at(config, 'endpoints', 'kms') === undefined);
+  const isMissing =
+    (usesOss && at(config, 'endpoints', 'oss') === undefined) ||
+    (usesKms && at(config, 'endpoints', 'kms') === undefined);
   if (!isMissing) return [];
-  const allowed = 'the region of the bucket and the key, such as cn-hangzhou (in Function Compute its own is the default)';
+  const allowed =
+    'the region of the bucket and the key, such as cn-hangzhou (in Function Compute its own is the default)';
   return [{ code: 'REGION_MISSING', path: ['region'], allowed }];
 }
 
@@ -228,6 +256,9 @@ function isSandbox(config: unknown): boolean {
 function checkWebhook(url: string, path: Path, sandbox: boolean): RuleProblem[] {
   const fault = webhookFault(url, sandbox);
   if (fault === undefined) return [];
-  const allowed = fault === 'URL_INVALID' ? 'an https URL without a user name' : 'a host that is not this machine, link-local or the metadata service';
+  const allowed =
+    fault === 'URL_INVALID'
+      ? 'an https URL without a user name'
+      : 'a host that is not this machine, link-local or the metadata service';
   return [{ code: fault, path, allowed }];
 }

@@ -33,7 +33,9 @@ export const CHANNELS = [
 
 /** A map with these keys and no others. The issue of an unknown key has the known ones as its message. */
 function map<const Entries extends v.ObjectEntries>(entries: Entries) {
-  return v.strictObject(entries, (issue) => (issue.expected === 'never' ? Object.keys(entries).join(', ') : issue.message));
+  return v.strictObject(entries, (issue) =>
+    issue.expected === 'never' ? Object.keys(entries).join(', ') : issue.message,
+  );
 }
 
 /** Reads a text by `parse`. The issue of one that it does not take carries the problem's code and what is allowed. */
@@ -55,7 +57,10 @@ function name(normalise: typeof normaliseIdentifier) {
     v.rawTransform<string, string>(({ dataset, addIssue, NEVER }) => {
       const result = normalise(dataset.value);
       if (result.name !== undefined) return result.name;
-      addIssue({ message: 'IDENTIFIER_INVALID' satisfies ConfigProblemCode, expected: IDENTIFIER_RULES[result.reason] });
+      addIssue({
+        message: 'IDENTIFIER_INVALID' satisfies ConfigProblemCode,
+        expected: IDENTIFIER_RULES[result.reason],
+      });
       return NEVER;
     }),
   );
@@ -73,26 +78,47 @@ function duration(least: string, most: string) {
   });
 }
 
-const text = read('TEXT_EMPTY', 'a text of 1 to 1024 characters', when((value) => value.trim() !== '' && value.length <= 1024));
-const secret = v.pipe(text, v.transform((value) => new Secret(value)));
+const text = read(
+  'TEXT_EMPTY',
+  'a text of 1 to 1024 characters',
+  when((value) => value.trim() !== '' && value.length <= 1024),
+);
+const secret = v.pipe(
+  text,
+  v.transform((value) => new Secret(value)),
+);
 const domain = name(normaliseDomain);
 const identifier = name(normaliseIdentifier);
 const keyType = v.picklist(KEY_TYPES);
-const endpoint = read('URL_INVALID', 'an https origin such as https://cdn.aliyuncs.com (http for loopback hosts only)', parseEndpoint);
+const endpoint = read(
+  'URL_INVALID',
+  'an https origin such as https://cdn.aliyuncs.com (http for loopback hosts only)',
+  parseEndpoint,
+);
 const pattern = read('PATTERN_INVALID', 'a domain, or a pattern such as *.example.com', parsePattern);
 const aesKey = v.pipe(
   v.string(),
   v.rawTransform<string, Secret>(({ dataset, addIssue, NEVER }) => {
     const bytes = decodedLength(dataset.value);
     if (bytes === 32) return new Secret(Buffer.from(dataset.value.trim(), 'base64').toString('base64'));
-    if (bytes === undefined) addIssue({ message: 'KEY_ENCODING' satisfies ConfigProblemCode, expected: '32 bytes in base64' });
-    else addIssue({ message: 'KEY_LENGTH' satisfies ConfigProblemCode, expected: '32 bytes in base64', received: `${bytes} bytes` });
+    if (bytes === undefined)
+      addIssue({ message: 'KEY_ENCODING' satisfies ConfigProblemCode, expected: '32 bytes in base64' });
+    else
+      addIssue({
+        message: 'KEY_LENGTH' satisfies ConfigProblemCode,
+        expected: '32 bytes in base64',
+        received: `${bytes} bytes`,
+      });
     return NEVER;
   }),
 );
 
 const contact = v.array(
-  read('CONTACT_INVALID', 'a mailto: URL with one address', when((value) => /^mailto:[^\s@,?]{1,64}@[^\s@,?]{1,253}$/.test(value))),
+  read(
+    'CONTACT_INVALID',
+    'a mailto: URL with one address',
+    when((value) => /^mailto:[^\s@,?]{1,64}@[^\s@,?]{1,253}$/.test(value)),
+  ),
 );
 const termsOfServiceAgreed = v.pipe(
   v.boolean(),
@@ -105,16 +131,28 @@ const termsOfServiceAgreed = v.pipe(
 const externalAccountBinding = map({
   kid: text,
   hmacKey: v.pipe(
-    read('KEY_ENCODING', "the CA's key in base64url", when((value) => (decodedLength(value) ?? 0) > 0)),
+    read(
+      'KEY_ENCODING',
+      "the CA's key in base64url",
+      when((value) => (decodedLength(value) ?? 0) > 0),
+    ),
     v.transform((value) => new Secret(value.trim())),
   ),
 });
 
 const authority = {
-  directoryUrl: read('DIRECTORY_INVALID', `an https URL, or one of ${Object.keys(DIRECTORIES).join(', ')}`, parseDirectoryUrl),
+  directoryUrl: read(
+    'DIRECTORY_INVALID',
+    `an https URL, or one of ${Object.keys(DIRECTORIES).join(', ')}`,
+    parseDirectoryUrl,
+  ),
   externalAccountBinding: v.optional(externalAccountBinding),
   profile: v.optional(
-    read('TEXT_EMPTY', 'the name of a profile of the CA', when((value) => /^[A-Za-z0-9._-]{1,64}$/.test(value))),
+    read(
+      'TEXT_EMPTY',
+      'the name of a profile of the CA',
+      when((value) => /^[A-Za-z0-9._-]{1,64}$/.test(value)),
+    ),
   ),
   caBundle: v.optional(text),
   preferredChain: v.optional(text),
@@ -153,7 +191,13 @@ export const ConfigSchema = map({
     contact,
     termsOfServiceAgreed: v.optional(termsOfServiceAgreed, true),
     fallback: v.optional(
-      v.array(map({ ...authority, contact: v.optional(contact), termsOfServiceAgreed: v.optional(termsOfServiceAgreed, true) })),
+      v.array(
+        map({
+          ...authority,
+          contact: v.optional(contact),
+          termsOfServiceAgreed: v.optional(termsOfServiceAgreed, true),
+        }),
+      ),
       [],
     ),
   }),
@@ -203,7 +247,10 @@ export const ConfigSchema = map({
             const addresses = [dataset.value].flat().map((address) => parseAddress(address, 443));
             const good = addresses.filter((address) => address !== undefined);
             if (good.length === addresses.length && good.length > 0) return good;
-            addIssue({ message: 'ADDRESS_INVALID' satisfies ConfigProblemCode, expected: 'host:port, or a list of them' });
+            addIssue({
+              message: 'ADDRESS_INVALID' satisfies ConfigProblemCode,
+              expected: 'host:port, or a list of them',
+            });
             return NEVER;
           }),
         ),
@@ -218,7 +265,11 @@ export const ConfigSchema = map({
   notify: v.optional(v.array(channel), []),
   heartbeat: v.optional(secret),
   region: v.optional(
-    read('VALUE_NOT_ALLOWED', 'a region such as cn-hangzhou', when((value) => /^[a-z]{2,8}(-[a-z0-9]{1,16}){1,4}$/.test(value))),
+    read(
+      'VALUE_NOT_ALLOWED',
+      'a region such as cn-hangzhou',
+      when((value) => /^[a-z]{2,8}(-[a-z0-9]{1,16}){1,4}$/.test(value)),
+    ),
   ),
   endpoints: v.optional(
     map({

@@ -1,4 +1,15 @@
-import { Composer, type Document, isAlias, isMap, isScalar, isSeq, Lexer, LineCounter, type ParsedNode, Parser } from 'yaml';
+import {
+  Composer,
+  type Document,
+  isAlias,
+  isMap,
+  isScalar,
+  isSeq,
+  Lexer,
+  LineCounter,
+  type ParsedNode,
+  Parser,
+} from 'yaml';
 import { type ConfigProblem, type ConfigProblemCode, type Path, pathText, quote } from './problem.ts';
 
 /** A YAML or JSON text as plain values, with `${NAME}` replaced. */
@@ -22,7 +33,9 @@ const MAX_SYNTAX_PROBLEMS = 10;
 const MAX_STACK = MAX_DEPTH * 3 + 4;
 /** Keys that mean something to JavaScript itself. */
 const REFUSED_KEYS: ReadonlySet<string> = new Set(['__proto__', 'constructor', 'prototype', '<<']);
-const TAGS: ReadonlySet<string> = new Set(['str', 'int', 'float', 'bool', 'null', 'map', 'seq'].map((name) => `tag:yaml.org,2002:${name}`));
+const TAGS: ReadonlySet<string> = new Set(
+  ['str', 'int', 'float', 'bool', 'null', 'map', 'seq'].map((name) => `tag:yaml.org,2002:${name}`),
+);
 
 /**
  * YAML 1.2 (and so JSON) within limits: 1 MB, 20 levels, 100 aliases, no tags of its own, no merge keys, no key twice.
@@ -39,9 +52,11 @@ export function readTree(text: string, environment: Environment): Tree {
   const bytes = Buffer.byteLength(text);
   if (bytes > MAX_BYTES) return failed('TEXT_TOO_LARGE', `${bytes} bytes`, `at most ${MAX_BYTES} bytes`);
   const document = compose(text, lines);
-  if (document === 'too deep') return failed('TEXT_TOO_DEEP', `more than ${MAX_DEPTH} levels`, `at most ${MAX_DEPTH} levels`);
+  if (document === 'too deep')
+    return failed('TEXT_TOO_DEEP', `more than ${MAX_DEPTH} levels`, `at most ${MAX_DEPTH} levels`);
   if (document === 'two documents') return failed('TEXT_SYNTAX', 'a second document', 'one document');
-  if (document === undefined || document.contents === null) return failed('TEXT_SYNTAX', 'an empty text', 'a YAML or JSON map');
+  if (document === undefined || document.contents === null)
+    return failed('TEXT_SYNTAX', 'an empty text', 'a YAML or JSON map');
   const faults = [...document.errors, ...document.warnings].slice(0, MAX_SYNTAX_PROBLEMS);
   if (document.directives?.yaml.explicit === true && document.directives.yaml.version !== '1.2') {
     return failed('TEXT_SYNTAX', `YAML ${document.directives.yaml.version}`, 'YAML 1.2');
@@ -80,7 +95,14 @@ function compose(text: string, lines: LineCounter): Document.Parsed | 'too deep'
     if (parser.stack.length > MAX_STACK) return 'too deep';
   }
   for (const token of parser.end()) tokens.push(token);
-  const composer = new Composer({ version: '1.2', schema: 'core', merge: false, uniqueKeys: false, strict: true, logLevel: 'silent' });
+  const composer = new Composer({
+    version: '1.2',
+    schema: 'core',
+    merge: false,
+    uniqueKeys: false,
+    strict: true,
+    logLevel: 'silent',
+  });
   const [first, second] = [...composer.compose(tokens, true, text.length)];
   return second !== undefined && first?.errors.length === 0 ? 'two documents' : first;
 }
@@ -91,7 +113,13 @@ function toTree(document: Document.Parsed, lines: LineCounter, environment: Envi
   const offsets = new Map<string, number>();
   let aliases = 0;
 
-  function problem(code: ConfigProblemCode, path: Path, offset: number | undefined, found: string, allowed: string): void {
+  function problem(
+    code: ConfigProblemCode,
+    path: Path,
+    offset: number | undefined,
+    found: string,
+    allowed: string,
+  ): void {
     const line = offset === undefined ? undefined : lines.linePos(offset).line;
     problems.push({ code, path: pathText(path), found, allowed, line });
   }
@@ -100,13 +128,20 @@ function toTree(document: Document.Parsed, lines: LineCounter, environment: Envi
     const offset = node?.range[0];
     if (offset !== undefined && !offsets.has(pathText(path))) offsets.set(pathText(path), offset);
     if (path.length > MAX_DEPTH) {
-      problem('TEXT_TOO_DEEP', path.slice(0, 1), offset, `more than ${MAX_DEPTH} levels`, `at most ${MAX_DEPTH} levels`);
+      problem(
+        'TEXT_TOO_DEEP',
+        path.slice(0, 1),
+        offset,
+        `more than ${MAX_DEPTH} levels`,
+        `at most ${MAX_DEPTH} levels`,
+      );
       return undefined;
     }
     if (isAlias(node)) {
       aliases += 1;
       if (aliases <= MAX_ALIASES) return plain(node.resolve(document) as ParsedNode | undefined, path);
-      if (aliases === MAX_ALIASES + 1) problem('TEXT_ALIASES', path, offset, `more than ${MAX_ALIASES} aliases`, `at most ${MAX_ALIASES}`);
+      if (aliases === MAX_ALIASES + 1)
+        problem('TEXT_ALIASES', path, offset, `more than ${MAX_ALIASES} aliases`, `at most ${MAX_ALIASES}`);
       return undefined;
     }
     if (node?.tag !== undefined && !TAGS.has(node.tag)) {
@@ -119,7 +154,10 @@ function toTree(document: Document.Parsed, lines: LineCounter, environment: Envi
     return typeof node.value === 'string' ? substitute(node.value, path, offset) : node.value;
   }
 
-  function plainMap(items: readonly { readonly key: unknown; readonly value: unknown }[], path: Path): Record<string, unknown> {
+  function plainMap(
+    items: readonly { readonly key: unknown; readonly value: unknown }[],
+    path: Path,
+  ): Record<string, unknown> {
     const entries = new Map<string, unknown>();
     for (const { key: keyNode, value } of items) {
       const key = isScalar(keyNode) ? keyNode.value : undefined;
@@ -143,7 +181,13 @@ function toTree(document: Document.Parsed, lines: LineCounter, environment: Envi
     return text.replace(/\$\$\{|\$\{([A-Za-z_][A-Za-z0-9_]{0,127})\}|\$\{/g, (match, name: string | undefined) => {
       if (match === '$${') return '${';
       if (name === undefined) {
-        problem('ENV_SYNTAX', path, offset, `\${ without a name and }`, `\${NAME}, or $\${ for the characters themselves`);
+        problem(
+          'ENV_SYNTAX',
+          path,
+          offset,
+          `\${ without a name and }`,
+          `\${NAME}, or $\${ for the characters themselves`,
+        );
         return match;
       }
       fromEnvironment.add(pathText(path));

@@ -17,7 +17,10 @@ export interface KnownDirectory {
 /** Short names of directories, as the CAs publish them. */
 export const DIRECTORIES: Readonly<Record<string, KnownDirectory>> = {
   letsencrypt: { url: 'https://acme-v02.api.letsencrypt.org/directory', needsExternalAccountBinding: false },
-  'letsencrypt-staging': { url: 'https://acme-staging-v02.api.letsencrypt.org/directory', needsExternalAccountBinding: false },
+  'letsencrypt-staging': {
+    url: 'https://acme-staging-v02.api.letsencrypt.org/directory',
+    needsExternalAccountBinding: false,
+  },
   zerossl: { url: 'https://acme.zerossl.com/v2/DV90', needsExternalAccountBinding: true },
   google: { url: 'https://dv.acme-v02.api.pki.goog/directory', needsExternalAccountBinding: true },
   'google-staging': { url: 'https://dv.acme-v02.test-api.pki.goog/directory', needsExternalAccountBinding: true },
@@ -65,7 +68,9 @@ export function parseStore(text: string): StoreLocation | undefined {
 /** The key of one object: `oss://bucket/key`. */
 export function parseObjectUrl(text: string): { readonly bucket: string; readonly key: string } | undefined {
   const location = text.startsWith('oss://') ? parseStore(text) : undefined;
-  return location?.type === 'oss' && location.prefix !== '' ? { bucket: location.bucket, key: location.prefix } : undefined;
+  return location?.type === 'oss' && location.prefix !== ''
+    ? { bucket: location.bucket, key: location.prefix }
+    : undefined;
 }
 
 function decodePath(path: string): string | undefined {
@@ -85,7 +90,10 @@ export function isBucket(text: string): boolean {
 /** Printable ASCII without empty and dotted segments; also the empty prefix. */
 export function isKeyPrefix(text: string): boolean {
   if (text === '') return true;
-  return text.length <= 512 && text.split('/').every((part) => /^[A-Za-z0-9!()_.*~ -]+$/.test(part) && part !== '.' && part !== '..');
+  return (
+    text.length <= 512 &&
+    text.split('/').every((part) => /^[A-Za-z0-9!()_.*~ -]+$/.test(part) && part !== '.' && part !== '..')
+  );
 }
 
 /** An address with a port, as `host:port` with an IPv6 host in brackets; the port may be left out. */
@@ -103,7 +111,8 @@ export function parseAddress(text: string, defaultPort: number): string | undefi
 /** A name server: an IP address, with a port where it is not 53. */
 export function parseResolver(text: string): string | undefined {
   const address = parseAddress(text, 53);
-  if (address === undefined || isIP(address.slice(0, address.lastIndexOf(':')).replace(/^\[|\]$/g, '')) === 0) return undefined;
+  if (address === undefined || isIP(address.slice(0, address.lastIndexOf(':')).replace(/^\[|\]$/g, '')) === 0)
+    return undefined;
   return address.endsWith(':53') ? address.slice(0, -3).replace(/^\[|\]$/g, '') : address;
 }
 
@@ -112,19 +121,26 @@ export function parseResolver(text: string): string | undefined {
  * and 127.1 are 127.0.0.1, and IPv6 is compressed. A name is not resolved here.
  */
 export function kindOfHost(hostname: string): 'loopback' | 'internal' | 'other' {
-  const host = hostname.replace(/^\[|\]$/g, '').replace(/\.$/, '').toLowerCase();
+  const host = hostname
+    .replace(/^\[|\]$/g, '')
+    .replace(/\.$/, '')
+    .toLowerCase();
   if (host === 'localhost' || host.endsWith('.localhost')) return 'loopback';
   if (isIP(host) === 0) return 'other';
   const address = embeddedIpv4(host) ?? host;
   if (/^(?:127|0)\./.test(address) || address === '::1' || address === '::') return 'loopback';
   // Link-local addresses, and where Alibaba Cloud answers an instance's questions for its credentials.
-  return address.startsWith('169.254.') || address === '100.100.100.200' || /^fe[89ab]/.test(address) ? 'internal' : 'other';
+  return address.startsWith('169.254.') || address === '100.100.100.200' || /^fe[89ab]/.test(address)
+    ? 'internal'
+    : 'other';
 }
 
 /** The IPv4 address in an IPv4-mapped (RFC 4291) or NAT64 (RFC 6052) one. */
 function embeddedIpv4(address: string): string | undefined {
   const match = /^(?:::ffff:|64:ff9b::)([0-9a-f]{1,4}):([0-9a-f]{1,4})$/.exec(address);
-  const octets = match?.slice(1).flatMap((group) => [Number.parseInt(group, 16) >> 8, Number.parseInt(group, 16) & 0xff]);
+  const octets = match
+    ?.slice(1)
+    .flatMap((group) => [Number.parseInt(group, 16) >> 8, Number.parseInt(group, 16) & 0xff]);
   return octets?.join('.');
 }
 

@@ -69,7 +69,12 @@ export function createFileStore({ path }: { readonly path: string }): Store {
         const entries = await readdir(join(root, folder), { recursive: true, withFileTypes: true });
         return entries
           .filter((entry) => entry.isFile() && !entry.name.startsWith(TEMPORARY))
-          .map((entry) => join(entry.parentPath, entry.name).slice(root.length + 1).split(sep).join('/'))
+          .map((entry) =>
+            join(entry.parentPath, entry.name)
+              .slice(root.length + 1)
+              .split(sep)
+              .join('/'),
+          )
           .filter((key) => key.startsWith(prefix))
           .sort();
       } catch (cause) {
@@ -124,5 +129,10 @@ function unreadable(path: string, cause: unknown): Error {
 
 function unwritable(path: string, cause: unknown): Error {
   const remedy = `Make ${path} writable for the user that runs this, free space on its disk, or correct \`store\`.`;
-  return storeError({ code: 'STORE_UNWRITABLE', message: `${path} cannot be written (${codeOf(cause)})`, remedy, cause });
+  return storeError({
+    code: 'STORE_UNWRITABLE',
+    message: `${path} cannot be written (${codeOf(cause)})`,
+    remedy,
+    cause,
+  });
 }

@@ -8,7 +8,11 @@ export function createOssStore({ oss, prefix }: { readonly oss: Oss; readonly pr
   const folder = prefix === '' ? '' : `${prefix}/`;
 
   /** Keeps the cause's own remedy: it names the permission that is missing. */
-  async function attempt<T>(code: 'STORE_UNREADABLE' | 'STORE_UNWRITABLE', what: string, operation: () => Promise<T>): Promise<T> {
+  async function attempt<T>(
+    code: 'STORE_UNREADABLE' | 'STORE_UNWRITABLE',
+    what: string,
+    operation: () => Promise<T>,
+  ): Promise<T> {
     try {
       return await operation();
     } catch (error) {
@@ -34,7 +38,9 @@ export function createOssStore({ oss, prefix }: { readonly oss: Oss; readonly pr
       return attempt('STORE_UNWRITABLE', `${folder}${key} cannot be deleted`, () => oss.delete(`${folder}${key}`));
     },
     async list(keyPrefix) {
-      const keys = await attempt('STORE_UNREADABLE', `${folder}${keyPrefix}* cannot be listed`, () => oss.list(`${folder}${keyPrefix}`));
+      const keys = await attempt('STORE_UNREADABLE', `${folder}${keyPrefix}* cannot be listed`, () =>
+        oss.list(`${folder}${keyPrefix}`),
+      );
       return keys.map((key) => key.slice(folder.length)).filter((key) => key !== '' && !key.endsWith('/'));
     },
   };

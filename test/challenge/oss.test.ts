@@ -15,7 +15,7 @@ async function situation() {
     oss.close();
     await sandbox.close();
   });
-  return { sandbox, solver: createOssSolver({ oss }) };
+  return { sandbox, solver: createOssSolver({ prefix: '', oss }) };
 }
 
 test('the key authorization is exactly what the object of the token holds (RFC 8555 section 8.3)', async () => {

@@ -34,14 +34,23 @@ describe('the JSON Schema of the configuration', () => {
     const top = maps(schema).find(([path]) => path === '');
     expect(top?.[1]).toEqual(Object.keys(ConfigSchema.entries).sort());
     expect(maps(schema).map(([path]) => path)).toEqual(
-      expect.arrayContaining(['.acme', '.acme.fallback[]', '.certificates[]', '.certificates[].targets[]', '.notify[]', '.endpoints']),
+      expect.arrayContaining([
+        '.acme',
+        '.acme.fallback[]',
+        '.certificates[]',
+        '.certificates[].targets[]',
+        '.notify[]',
+        '.endpoints',
+      ]),
     );
   });
 
   test('needs only what has no default, and one of certificates and discover', () => {
     expect(schema['required']).toEqual(['acme', 'store']);
     expect(schema['anyOf']).toEqual([{ required: ['certificates'] }, { required: ['discover'] }]);
-    expect(isNode(schema['properties']) && isNode(schema['properties']['acme']) && schema['properties']['acme']['required']).toEqual(['contact']);
+    expect(
+      isNode(schema['properties']) && isNode(schema['properties']['acme']) && schema['properties']['acme']['required'],
+    ).toEqual(['contact']);
   });
 
   test('gives defaults that the program itself takes', () => {

@@ -39,7 +39,10 @@ let count = 0;
 
 /** Each store has a prefix of its own in the one bucket. */
 async function ossStore(): Promise<Store> {
-  const credentials = async () => ({ accessKeyId: account.accessKeyId, accessKeySecret: new Secret(account.accessKeySecret) });
+  const credentials = async () => ({
+    accessKeyId: account.accessKeyId,
+    accessKeySecret: new Secret(account.accessKeySecret),
+  });
   const oss = createOss({ endpoint: server.url, bucket: BUCKET, credentials, deps: realDeps() });
   open.push(oss);
   count += 1;
@@ -94,7 +97,8 @@ describe.each([
 
   test('lists by prefix, sorted, whole keys and no folders', async () => {
     const store = await create();
-    for (const key of ['lease/2', 'lease/10', 'lease/1', 'leases', 'certificates/_discovered.a.example/record.json']) await store.put(key, bytes(key));
+    for (const key of ['lease/2', 'lease/10', 'lease/1', 'leases', 'certificates/_discovered.a.example/record.json'])
+      await store.put(key, bytes(key));
     expect(await store.list('lease/')).toEqual(['lease/1', 'lease/10', 'lease/2']);
     expect(await store.list('lease')).toEqual(['lease/1', 'lease/10', 'lease/2', 'leases']);
     expect(await store.list('certificates/')).toEqual(['certificates/_discovered.a.example/record.json']);
@@ -113,7 +117,9 @@ describe.each([
 
   test('F49 of 50 that create the same object at once, exactly one does', async () => {
     const store = await create();
-    const answers = await Promise.all(Array.from({ length: 50 }, (_, index) => store.put('lease/1', bytes(`run ${index}`), { ifAbsent: true })));
+    const answers = await Promise.all(
+      Array.from({ length: 50 }, (_, index) => store.put('lease/1', bytes(`run ${index}`), { ifAbsent: true })),
+    );
     expect(answers.filter(Boolean)).toHaveLength(1);
     expect(text(await store.get('lease/1'))).toBe(`run ${answers.indexOf(true)}`);
     expect(await store.list('')).toEqual(['lease/1']);
@@ -134,13 +140,25 @@ describe.each([
     expect(read.every((value) => /^(a{200000}|b{200000})$/.test(value))).toBe(true);
   });
 
-  test.each(['', '/', '/a', 'a/', 'a//b', '..', '../a', 'a/../../b', './a', 'a\\b', 'a\0b', 'a b', 'é', 'x'.repeat(600)])(
-    'refuses %j as a key, which could lead out of it',
-    async (key) => {
-      const store = await create();
-      await expect((async () => store.get(key))()).rejects.toMatchObject({ code: 'STORE_UNREADABLE', retryable: false });
-      await expect((async () => store.put(key, bytes('x')))()).rejects.toMatchObject({ code: 'STORE_UNWRITABLE' });
-      await expect((async () => store.delete(key))()).rejects.toMatchObject({ code: 'STORE_UNWRITABLE' });
-    },
-  );
+  test.each([
+    '',
+    '/',
+    '/a',
+    'a/',
+    'a//b',
+    '..',
+    '../a',
+    'a/../../b',
+    './a',
+    'a\\b',
+    'a\0b',
+    'a b',
+    'é',
+    'x'.repeat(600),
+  ])('refuses %j as a key, which could lead out of it', async (key) => {
+    const store = await create();
+    await expect((async () => store.get(key))()).rejects.toMatchObject({ code: 'STORE_UNREADABLE', retryable: false });
+    await expect((async () => store.put(key, bytes('x')))()).rejects.toMatchObject({ code: 'STORE_UNWRITABLE' });
+    await expect((async () => store.delete(key))()).rejects.toMatchObject({ code: 'STORE_UNWRITABLE' });
+  });
 });

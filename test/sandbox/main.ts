@@ -1,10 +1,12 @@
 /** `npm run sandbox`: the main job, from nothing, on one machine. `-- --keep` leaves everything running. */
 import { createHash } from 'node:crypto';
-import { readdir, readFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { rm, writeFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
 import { styleText } from 'node:util';
+import { stringify } from 'yaml';
 import type { Outcome } from '../../src/report.ts';
+import { ordersAt, treeOf } from './footprint.ts';
 import { build, CERTIFICATES, disturb, SITUATIONS, type Situation, toDomainName, YESTERDAY, ZONES } from './situations.ts';
 import { CREDENTIALS, parseLine, type Renewal, startWorld, type World } from './world.ts';
 
@@ -140,32 +142,30 @@ function toServerName(domain: string): string {
 /** All that a run can leave behind, counted where it arrives. */
 async function footprint({ storePath }: World): Promise<Record<string, number | string>> {
   return {
-    'orders at the CA': pebble.log.filter((line) => line.includes('new-order') || line.includes('order-plz')).length,
+    'orders at the CA': ordersAt(world),
     'certificates set': rpc.callsOf('SetDomainServerCertificate').length + rpc.callsOf('SetCdnDomainSSLCertificate').length,
     'DNS records written': rpc.callsOf('AddDomainRecord').length + rpc.callsOf('DeleteDomainRecord').length,
-    'store': await digestOf(storePath),
+    'store': createHash('sha256').update(JSON.stringify(await treeOf(storePath))).digest('hex').slice(0, 12),
   };
 }
 
-async function digestOf(folder: string): Promise<string> {
-  const hash = createHash('sha256');
-  const entries = await readdir(folder, { recursive: true, withFileTypes: true });
-  for (const entry of entries.filter((one) => one.isFile()).sort((a, b) => (a.name < b.name ? -1 : 1))) {
-    const path = join(entry.parentPath, entry.name);
-    hash.update(path).update(await readFile(path));
-  }
-  return hash.digest('hex').slice(0, 12);
-}
-
 async function keepRunning(): Promise<void> {
-  say('\nEverything stays up until Ctrl-C. In another terminal:\n');
-  say(`export AUTOCERT_CONFIG='${JSON.stringify(config)}'`);
-  say(`export ALIBABA_CLOUD_ACCESS_KEY_ID=${CREDENTIALS.accessKeyId}`);
-  say(`export ALIBABA_CLOUD_ACCESS_KEY_SECRET=${CREDENTIALS.accessKeySecret}`);
-  say(`export ALIBABA_CLOUD_SECURITY_TOKEN=${CREDENTIALS.securityToken}`);
-  say('node dist/cli.mjs plan');
+  const file = fileURLToPath(new URL('../../.sandbox/kept.env', import.meta.url));
+  const variables = {
+    AUTOCERT_CONFIG: JSON.stringify(config),
+    ALIBABA_CLOUD_ACCESS_KEY_ID: CREDENTIALS.accessKeyId,
+    ALIBABA_CLOUD_ACCESS_KEY_SECRET: CREDENTIALS.accessKeySecret,
+    ALIBABA_CLOUD_SECURITY_TOKEN: CREDENTIALS.securityToken,
+  };
+  await writeFile(file, Object.entries(variables).map(([name, value]) => `export ${name}='${value}'\n`).join(''));
+  say('\nEverything stays up until Ctrl-C. The configuration that points at it:\n');
+  say(stringify(config));
+  say('In another terminal:\n');
+  say('  . .sandbox/kept.env');
+  say('  node dist/cli.mjs plan');
   const interrupted = new AbortController();
   process.once('SIGINT', () => interrupted.abort());
   process.once('SIGTERM', () => interrupted.abort());
   await sleep(2 ** 31 - 1, undefined, { signal: interrupted.signal }).catch(() => undefined);
+  await rm(file, { force: true });
 }

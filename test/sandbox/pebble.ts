@@ -43,6 +43,8 @@ export interface PebbleOptions {
   readonly externalAccountMacKeys?: Readonly<Record<string, string>>;
   /** Profile name to validity in seconds. An order that names no profile gets a random one of these. */
   readonly profiles?: Readonly<Record<string, number>>;
+  /** The port of the directory: the place of a Pebble that was closed. Default: a free one. */
+  readonly port?: number;
   /** The port of 127.0.0.1, or of whatever the name resolves to, that http-01 is validated at. */
   readonly httpPort?: number;
   readonly domainBlocklist?: readonly string[];
@@ -90,7 +92,8 @@ export async function startPebble(options: PebbleOptions = {}): Promise<Pebble> 
   for (let attempt = 1; ; attempt++) {
     const directory = await mkdtemp(join(tmpdir(), 'autocert-pebble-'));
     const caBundle = await makeEndpointCertificate(directory);
-    const ports = await freePorts(4);
+    const [free, ...others] = await freePorts(4);
+    const ports = [options.port ?? free ?? 0, ...others];
     const running = await launch(binary, directory, options, ports);
     const [acme, management] = [`https://127.0.0.1:${ports[0]}`, `https://127.0.0.1:${ports[1]}`];
     const problem = await waitUntilReady(running, [`${acme}/dir`, `${management}/roots/0`], caBundle);

@@ -46,6 +46,9 @@ export interface Renewal extends InvocationResult {
   readonly report: RunReport;
 }
 
+/** The one key of the account in KMS. */
+export const KMS_KEY = 'key-hzz0000sandbox';
+
 /** What the function's role gets: temporary credentials. */
 export const CREDENTIALS = {
   accessKeyId: 'STS.NSandboxFunctionRole',
@@ -67,7 +70,7 @@ export async function startWorld({ pebble: pebbleOptions, zones }: WorldOptions)
   const cdn = createCdn();
   const alidns = createAlidns({ dns });
   const accounts: Account[] = [{ ...CREDENTIALS, userId: '1234567890123456' }];
-  const rpc = await startRpcServer({ products: [cdn, alidns, createKms()], accounts });
+  const rpc = await startRpcServer({ products: [cdn, alidns, createKms([{ keyId: KMS_KEY }])], accounts });
   const edges = [await startEdge({ name: 'edge-a', cdn }), await startEdge({ name: 'edge-b', cdn })] as const;
   const storePath = await mkdtemp(join(tmpdir(), 'autocert-store-'));
 

@@ -100,7 +100,10 @@ describe('an encrypted store', () => {
     const good = below.objects.get('a') ?? new Uint8Array();
     for (let length = 3; length < good.length; length += 1) {
       below.objects.set('a', good.subarray(0, length));
-      await expect(store.get('a')).rejects.toMatchObject({ code: 'STORE_CORRUPT', remedy: expect.stringContaining('Restore a') });
+      await expect(store.get('a')).rejects.toMatchObject({
+        code: 'STORE_CORRUPT',
+        remedy: expect.stringContaining('Restore a'),
+      });
     }
   });
 
@@ -138,7 +141,10 @@ describe('an encrypted store with a key of KMS', () => {
   });
   beforeEach(() => {
     accounts.splice(0, 1, account);
-    const credentials = async () => ({ accessKeyId: account.accessKeyId, accessKeySecret: new Secret(account.accessKeySecret) });
+    const credentials = async () => ({
+      accessKeyId: account.accessKeyId,
+      accessKeySecret: new Secret(account.accessKeySecret),
+    });
     rpc = createRpc({ credentials, deps: realDeps() });
     return () => rpc.close();
   });
@@ -175,7 +181,10 @@ describe('an encrypted store with a key of KMS', () => {
   test('cannot be read without KMS, and says that', async () => {
     const below = memory();
     await open(below, byKms()).put('a', bytes);
-    await expect(open(below, local(1)).get('a')).rejects.toMatchObject({ code: 'STORE_KEY_WRONG', remedy: expect.stringContaining('kmsKeyId') });
+    await expect(open(below, local(1)).get('a')).rejects.toMatchObject({
+      code: 'STORE_KEY_WRONG',
+      remedy: expect.stringContaining('kmsKeyId'),
+    });
   });
 
   test('F42 says which permission is missing, writes nothing, and tries again at the next write', async () => {
@@ -198,7 +207,10 @@ describe('an encrypted store with a key of KMS', () => {
     await open(below, byKms()).put('a', bytes);
     accounts.splice(0, 1, { ...account, denied: ['Decrypt'] } as typeof account);
     const store = open(below, byKms());
-    await expect(store.get('a')).rejects.toMatchObject({ code: 'STORE_UNREADABLE', message: expect.stringContaining('Decrypt') });
+    await expect(store.get('a')).rejects.toMatchObject({
+      code: 'STORE_UNREADABLE',
+      message: expect.stringContaining('Decrypt'),
+    });
     accounts.splice(0, 1, account);
     expect(text(await store.get('a'))).toBe(PLAIN);
   });

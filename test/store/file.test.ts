@@ -18,7 +18,8 @@ describe('a folder as a store', () => {
     const root = join(folder, 'a', 'store');
     await createFileStore({ path: root }).put('certificates/www/record.json', bytes);
     await createFileStore({ path: root }).put('lease/1', bytes, { ifAbsent: true });
-    for (const path of ['a', 'a/store', 'a/store/certificates', 'a/store/certificates/www']) expect(await modeOf(join(folder, path))).toBe('700');
+    for (const path of ['a', 'a/store', 'a/store/certificates', 'a/store/certificates/www'])
+      expect(await modeOf(join(folder, path))).toBe('700');
     expect(await modeOf(join(root, 'certificates/www/record.json'))).toBe('600');
     expect(await modeOf(join(root, 'lease/1'))).toBe('600');
   });
@@ -52,9 +53,16 @@ describe('F46 F47 a path that cannot be a store', () => {
     const root = join(folder, 'file');
     await writeFile(root, 'x');
     const store = createFileStore({ path: root });
-    await expect(store.get('a')).rejects.toMatchObject({ code: 'STORE_UNREADABLE', retryable: false, remedy: expect.stringContaining(root) });
+    await expect(store.get('a')).rejects.toMatchObject({
+      code: 'STORE_UNREADABLE',
+      retryable: false,
+      remedy: expect.stringContaining(root),
+    });
     await expect(store.list('')).rejects.toMatchObject({ code: 'STORE_UNREADABLE' });
-    await expect(store.put('a', bytes)).rejects.toMatchObject({ code: 'STORE_UNWRITABLE', remedy: expect.stringContaining(root) });
+    await expect(store.put('a', bytes)).rejects.toMatchObject({
+      code: 'STORE_UNWRITABLE',
+      remedy: expect.stringContaining(root),
+    });
     await expect(store.delete('a')).rejects.toMatchObject({ code: 'STORE_UNWRITABLE' });
   });
 

@@ -1,0 +1,108 @@
+import { createServer } from 'node:http';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { errorsOf, ordersAt, statusesOf } from '../sandbox/footprint.ts';
+import { type Oss, startOss } from '../sandbox/oss.ts';
+import { freePorts } from '../sandbox/ports.ts';
+import { KMS_KEY, startWorld, type World } from '../sandbox/world.ts';
+
+let world: World;
+let oss: Oss;
+let httpPort: number;
+beforeAll(async () => {
+  [httpPort = 0] = await freePorts(1);
+  world = await startWorld({ zones: ['example.com'], pebble: { httpPort } });
+  oss = await startOss({ accounts: world.accounts, buckets: { certificates: {}, origin: {} } });
+});
+afterAll(async () => {
+  await oss.close();
+  await world.close();
+});
+
+const KEY = Buffer.alloc(32, 7).toString('base64');
+
+function certificateFor(domain: string, more: Record<string, unknown>) {
+  world.cdn.set(domain);
+  const config = world.config({ certificates: [{ name: domain, identifiers: [domain], keyType: 'ec256' }], ...more });
+  return { ...config, endpoints: { ...(config['endpoints'] as object), oss: oss.url } };
+}
+
+/** Everything that the bucket holds, as text. */
+function contents(): string {
+  return oss.bucket('certificates').keys().map((key) => oss.read('certificates', key)?.toString('latin1')).join('\n');
+}
+
+describe('an OSS bucket as the store', () => {
+  test('keeps certificate, account and record: the second run has nothing to do', async () => {
+    const config = certificateFor('plain.example.com', { store: 'oss://certificates/plain' });
+    expect(statusesOf(await world.renew(config))).toEqual({ 'plain.example.com': 'renewed' });
+    const orders = ordersAt(world);
+    const requests = oss.requests.length;
+    expect(statusesOf(await world.renew(config))).toEqual({ 'plain.example.com': 'kept' });
+    expect(ordersAt(world)).toBe(orders);
+    expect(oss.requests.slice(requests).map(({ method, key }) => `${method} ${key}`), 'one read, no write').toEqual([
+      'GET plain/index.json',
+    ]);
+  });
+
+  test.each([
+    ['a key of 32 bytes', { key: '${AUTOCERT_KEY}' }],
+    ['a KMS key', { kmsKeyId: KMS_KEY }],
+  ])('holds no key in clear when %s is configured', async (name, encryption) => {
+    const domain = `${name.includes('KMS') ? 'kms' : 'local'}.example.com`;
+    const config = certificateFor(domain, { store: `oss://certificates/${domain}`, encryption });
+    const environment = { AUTOCERT_KEY: KEY };
+    const before = contents().split('PRIVATE KEY').length;
+    const first = await world.renew(config, { environment });
+    expect(statusesOf(first)).toEqual({ [domain]: 'renewed' });
+    expect(contents().split('PRIVATE KEY').length).toBe(before);
+    expect(statusesOf(await world.renew(config, { environment }))).toEqual({ [domain]: 'kept' });
+    expect(first.lines.join('\n')).not.toContain(KEY);
+  });
+
+  test('a wrong key is said, and nothing is issued or overwritten', async () => {
+    const domain = 'local.example.com';
+    const config = certificateFor(domain, { store: `oss://certificates/${domain}`, encryption: { key: '${AUTOCERT_KEY}' } });
+    const before = contents();
+    const orders = ordersAt(world);
+    const environment = { AUTOCERT_KEY: Buffer.alloc(32, 8).toString('base64') };
+    const { report } = await world.renew(config, { environment });
+    expect(report.error).toMatchObject({ code: 'STORE_KEY_WRONG', step: 'record' });
+    expect(contents()).toBe(before);
+    expect(ordersAt(world)).toBe(orders);
+  });
+
+  test('a bucket that refuses is named with the permission that is missing, and no order is made', async () => {
+    const domain = 'refused.example.com';
+    const config = certificateFor(domain, { store: 'oss://certificates/refused' });
+    const stop = oss.intercept(({ method }) =>
+      method === 'PUT' ? { status: 403, body: '<Error><Code>AccessDenied</Code><Message>no</Message></Error>' } : undefined,
+    );
+    const orders = ordersAt(world);
+    const renewal = await world.renew(config);
+    stop();
+    expect(errorsOf(renewal)).toEqual({ [domain]: 'STORE_UNWRITABLE' });
+    expect(renewal.report.outcomes[0]?.error?.remedy).toContain('oss:PutObject');
+    expect(ordersAt(world)).toBe(orders);
+  });
+});
+
+test('http-01 is answered by the bucket that is the origin of the domain', async () => {
+  const domain = 'http.example.com';
+  world.dns.addRecord('example.com', { name: domain, type: 'A', value: '127.0.0.1' });
+  const asked: string[] = [];
+  const origin = createServer((request, response) => {
+    asked.push(request.url ?? '');
+    const body = oss.read('origin', (request.url ?? '').slice(1));
+    response.writeHead(body ? 200 : 404).end(body);
+  });
+  await new Promise<void>((resolve) => origin.listen(httpPort, '127.0.0.1', resolve));
+  try {
+    const challenge = { type: 'http-01', solver: 'oss', bucket: 'origin' };
+    const renewal = await world.renew(certificateFor(domain, { challenge }));
+    expect(statusesOf(renewal)).toEqual({ [domain]: 'renewed' });
+    expect(asked[0]).toMatch(/^\/\.well-known\/acme-challenge\/[\w-]+$/);
+    expect(oss.bucket('origin').keys(), 'cleaned up').toEqual([]);
+  } finally {
+    await new Promise((resolve) => origin.close(resolve));
+  }
+});

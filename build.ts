@@ -11,7 +11,7 @@ import { chmod, mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'no
 import { dirname, join, relative } from 'node:path';
 import { argv } from 'node:process';
 import { fileURLToPath } from 'node:url';
-import { build as bundle, formatMessages, type Metafile } from 'esbuild';
+import { build as bundle, formatMessages, type Metafile, type Plugin } from 'esbuild';
 import { type Zippable, zipSync } from 'fflate';
 
 const ROOT = import.meta.dirname;
@@ -43,6 +43,20 @@ const COMMONJS_BANNER = [
  */
 const NEVER_LOADED = ['proxy-agent', 'supports-color'];
 
+/**
+ * The `debug` package inside the SDKs prints request bodies, private keys among them, when somebody sets DEBUG. In the
+ * bundle it says nothing.
+ */
+const SILENT_DEBUG: Plugin = {
+  name: 'silent-debug',
+  setup({ onResolve, onLoad }) {
+    onResolve({ filter: /^debug$/ }, () => ({ path: 'debug', namespace: 'silent' }));
+    onLoad({ filter: /.*/, namespace: 'silent' }, () => ({
+      contents: 'const silent = () => Object.assign(() => {}, { enabled: false });\nmodule.exports = Object.assign(silent, { debug: silent });',
+    }));
+  },
+};
+
 export interface Built {
   /** Paths below the output folder, sorted. */
   readonly files: readonly string[];
@@ -66,6 +80,7 @@ export async function build(root: string = ROOT, outputFolder: string = join(roo
     platform: 'node',
     target: 'node20',
     external: NEVER_LOADED,
+    plugins: [SILENT_DEBUG],
     banner: { js: COMMONJS_BANNER },
     legalComments: 'none',
     write: false,

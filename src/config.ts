@@ -2,8 +2,9 @@ import { readFileSync } from 'node:fs';
 import { readFile as readTextFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import * as v from 'valibot';
-import { place, toProblems, valueAt } from './config/issues.ts';
-import { ConfigError, type ConfigProblem, type Path, quote } from './config/problem.ts';
+import { caBundlePaths, readBundle } from './config/bundle.ts';
+import { place, toProblems } from './config/issues.ts';
+import { ConfigError, type ConfigProblem, quote } from './config/problem.ts';
 import { checkRules } from './config/rules.ts';
 import { type CHANNELS, ConfigSchema, type KEY_TYPES, type ParsedConfig } from './config/schema.ts';
 import { type Environment, readTree } from './config/text.ts';
@@ -136,36 +137,6 @@ function ordered(first: readonly ConfigProblem[], rest: readonly ConfigProblem[]
   const known = new Set(first.map(({ path }) => path));
   const all = [...first, ...rest.filter(({ path }) => !known.has(path))];
   return all.sort((a, b) => (a.line ?? 0) - (b.line ?? 0));
-}
-
-function caBundlePaths(config: unknown): { readonly at: Path; readonly file: string }[] {
-  const fallback = valueAt(config, ['acme', 'fallback']);
-  const places: Path[] = [
-    ['acme', 'caBundle'],
-    ...(Array.isArray(fallback) ? fallback.map((_, i) => ['acme', 'fallback', i, 'caBundle']) : []),
-  ];
-  return places.flatMap((at) => {
-    const file = valueAt(config, at);
-    return typeof file === 'string' && file !== '' ? [{ at, file }] : [];
-  });
-}
-
-function readBundle(
-  path: string,
-  files: Map<string, string>,
-  readFile: ((path: string) => string) | undefined,
-): { readonly found: string; readonly allowed: string } | undefined {
-  const allowed = 'the path of a file with PEM certificates';
-  if (readFile === undefined) return { found: 'a path where no file can be read', allowed };
-  try {
-    const pem = readFile(path);
-    if (!pem.includes('-----BEGIN CERTIFICATE-----'))
-      return { found: `${quote(path)}, a file without a PEM certificate`, allowed };
-    files.set(path, pem);
-    return undefined;
-  } catch {
-    return { found: `${quote(path)}, which cannot be read`, allowed };
-  }
 }
 
 function toConfig(parsed: ParsedConfig, files: ReadonlyMap<string, string>, givenRegion: string | undefined): Config {

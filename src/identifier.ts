@@ -94,7 +94,6 @@ export function normaliseDomain(text: string): NormalisedIdentifier {
  */
 export function covers(names: readonly string[], domain: string): boolean {
   if (names.includes(domain)) return true;
-  if (domain.startsWith('*.')) return false;
   const dot = domain.indexOf('.');
   return dot > 0 && names.includes(`*${domain.slice(dot)}`);
 }

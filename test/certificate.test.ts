@@ -224,6 +224,14 @@ describe('a chain from a CA', () => {
     expect(error.message).toBe('The certificate does not name b.a.example.org, example.org.');
   });
 
+  test('F15 whose leaf has another signature than its issuer made is refused', () => {
+    const der = Buffer.from(parseCertificates(leaf)[0]?.raw ?? []);
+    der.writeUInt8(der.readUInt8(der.length - 1) ^ 1, der.length - 1);
+    const forged = `-----BEGIN CERTIFICATE-----\n${der.toString('base64')}\n-----END CERTIFICATE-----\n`;
+    const error = failure(() => checkIssued(forged + second, key, expected));
+    expect(error.message).toContain('out of order: certificate 2 did not sign certificate 1');
+  });
+
   test('F15 that signed itself is refused', () => {
     const pem = openssl([...SELF_SIGNED, file('self.key', privateKey), '-addext', 'subjectAltName=DNS:a.example']);
     expect(failure(() => checkIssued(pem, key, { identifiers: ['a.example'], now: new Date() })).message).toBe(

@@ -39,6 +39,19 @@ export class AliyunError extends AutocertError {
   }
 }
 
+/** API version to the product's name in RAM policies. */
+const RAM_PRODUCTS: Readonly<Record<string, string>> = {
+  '2018-05-10': 'cdn',
+  '2015-01-09': 'alidns',
+  '2016-01-20': 'kms',
+};
+
+/** The action as a RAM policy names it: `cdn:SetDomainServerCertificate`. */
+export function ramAction(version: string, action: string): string {
+  const product = RAM_PRODUCTS[version];
+  return product === undefined ? action : `${product}:${action}`;
+}
+
 /** What a `Code` means to us. */
 export interface Meaning {
   readonly code: ErrorCode;

@@ -1,10 +1,11 @@
 import type { Secret } from '../secret.ts';
 import { isRecord } from './answer.ts';
-import { AliyunError, meaningOf, meaningOfStatus } from './errors.ts';
+import { AliyunError, meaningOf, meaningOfStatus, ramAction } from './errors.ts';
 import { redact } from './redact.ts';
 
 export interface FailureContext {
   readonly action: string;
+  readonly version: string;
   readonly host: string;
   /** What must not show in any message: the secrets and the AccessKey of this request. */
   readonly secrets: readonly (Secret | string | undefined)[];
@@ -55,6 +56,8 @@ function refusal(thrown: Error, data: Record<string, unknown>, context: FailureC
   const message = redact(typeof data['Message'] === 'string' ? data['Message'] : '', context.secrets);
   return new AliyunError({
     ...meaning,
+    // The operator needs the action as a RAM policy writes it.
+    remedy: meaning.remedy.replace('this action', ramAction(context.version, context.action)),
     message: `${context.action}: ${redact(apiCode, context.secrets)}: ${message}`,
     action: context.action,
     apiCode,

@@ -134,6 +134,7 @@ export function createRpc({ credentials, deps, timeout = 15_000 }: RpcOptions): 
     }, limit);
     const context = (): FailureContext => ({
       action,
+      version,
       host: new URL(base).host,
       secrets: [accessKeyId, accessKeySecret, securityToken, ...secretsOf(request)],
       now: deps.now(),

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { errorsOf, statusesOf } from '../sandbox/footprint.ts';
 import { freePorts } from '../sandbox/ports.ts';
+import { startRpcServer } from '../sandbox/rpc-server.ts';
 import { autocert } from '../sandbox/terminal.ts';
 import { CREDENTIALS, startWorld, type World } from '../sandbox/world.ts';
 
@@ -118,6 +119,15 @@ describe('each a named error', () => {
     const { report, lines } = await world.renew(world.config(WWW), { credentials });
     expect(report.error?.code).toBe('CREDENTIALS_REFUSED');
     expect(lines.join('\n')).not.toContain('not-the-secret');
+  });
+
+  test('a clock that is off by hours', async () => {
+    const now = () => new Date(Date.now() + 5 * 3_600_000);
+    const ahead = await startRpcServer({ products: [world.cdn, world.alidns], accounts: world.accounts, now });
+    const { report } = await world.renew({ ...world.config(WWW), endpoints: { cdn: ahead.url, alidns: ahead.url } });
+    await ahead.close();
+    expect(report.error).toMatchObject({ code: 'CLOCK_SKEWED', step: 'inventory', remedy: expect.stringContaining('clock') });
+    expect(report.error?.message).toMatch(/1[78]\d{3} s/);
   });
 
   test('an action that the role may not call', async () => {

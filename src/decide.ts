@@ -1,4 +1,5 @@
 import { type CertificateFacts, renewalTime } from './certificate.ts';
+import { backsOff } from './failures.ts';
 import { covers } from './identifier.ts';
 import type { DomainObservation, Observation } from './observe.ts';
 import type { StoredCertificate } from './record.ts';
@@ -160,7 +161,7 @@ function backingOff(observation: Observation, context: DecisionContext): Decisio
 }
 
 function postponed({ failures }: Observation['record'], { now }: DecisionContext): Decision | undefined {
-  if (!failures || new Date(failures.nextAttemptAt) <= now) return undefined;
+  if (!failures || !backsOff(failures) || new Date(failures.nextAttemptAt) <= now) return undefined;
   const tries = failures.count === 1 ? 'The last try' : `${failures.count} tries`;
   return keep('BackingOff', `${tries} failed (${failures.code}); the next is at ${failures.nextAttemptAt}.`);
 }

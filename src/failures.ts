@@ -1,6 +1,6 @@
 import type { Deps } from './deps.ts';
-import type { AutocertError } from './errors.ts';
-import type { CertificateRecord } from './record.ts';
+import type { CertificateRecord, Failures } from './record.ts';
+import type { ReportedError } from './report.ts';
 
 const FIRST_WAIT = 15 * 60_000;
 const LONGEST_WAIT = 24 * 3_600_000;
@@ -10,17 +10,45 @@ const LONGEST_WAIT = 24 * 3_600_000;
  * with up to a quarter more so that certificates that failed together do not come back together. When the CA or the
  * cloud said when to come back, not before that. Well inside five failed validations an hour (Let's Encrypt).
  */
-export function withFailure(record: CertificateRecord, error: AutocertError, deps: Pick<Deps, 'now' | 'random'>): CertificateRecord {
+export function withFailure(record: CertificateRecord, error: Failure, deps: Pick<Deps, 'now' | 'random'>): CertificateRecord {
   const now = deps.now();
-  const count = (record.failures?.count ?? 0) + 1;
+  const count = countWith(record, 'issue');
   const wait = Math.min(FIRST_WAIT * 4 ** (count - 1), LONGEST_WAIT) * (1 + deps.random() / 4);
   const next = Math.max(now.getTime() + wait, error.retryAfter?.getTime() ?? 0);
-  const failures = {
-    count,
-    since: record.failures?.since ?? now.toISOString(),
-    nextAttemptAt: new Date(next).toISOString(),
-    code: error.code,
-    message: error.message,
-  };
-  return { ...record, failures };
+  return { ...record, failures: { ...factsOf(error), count, since: sinceOf(record, now), nextAttemptAt: new Date(next).toISOString() } };
+}
+
+/** The record with one more failed deployment or verification. Such a failure makes nothing wait: the next run tries again. */
+export function withDeployFailure(
+  record: CertificateRecord,
+  error: Failure & { readonly step: 'deploy' | 'verify' },
+  interval: number,
+  deps: Pick<Deps, 'now'>,
+): CertificateRecord {
+  const now = deps.now();
+  const { step } = error;
+  const nextAttemptAt = new Date(now.getTime() + interval).toISOString();
+  return { ...record, failures: { ...factsOf(error), step, count: countWith(record, step), since: sinceOf(record, now), nextAttemptAt } };
+}
+
+/** Is there a failed issuance, which later runs wait for? */
+export function backsOff(failures: Failures): boolean {
+  return (failures.step ?? 'issue') === 'issue';
+}
+
+type Failure = Pick<ReportedError, 'code' | 'message' | 'remedy'> & {
+  readonly requestId?: string | undefined;
+  readonly retryAfter?: Date | undefined;
+};
+
+function factsOf({ code, message, remedy, requestId }: Failure): Pick<Failures, 'code' | 'message' | 'remedy' | 'requestId'> {
+  return { code, message, remedy, ...(requestId !== undefined && { requestId }) };
+}
+
+function countWith({ failures }: CertificateRecord, step: string): number {
+  return failures && (failures.step ?? 'issue') === step ? failures.count + 1 : 1;
+}
+
+function sinceOf({ failures }: CertificateRecord, now: Date): string {
+  return failures?.since ?? now.toISOString();
 }

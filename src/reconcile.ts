@@ -5,7 +5,7 @@ import { type Decision, decide } from './decide.ts';
 import { type Deployment, deploy, type Target, type TargetDomain } from './deploy.ts';
 import { type Deps, timeLeft } from './deps.ts';
 import { AutocertError, toAutocertError } from './errors.ts';
-import { withFailure } from './failures.ts';
+import { withDeployFailure, withFailure } from './failures.ts';
 import { type CertificateSpec, type Inventory, inventory, select } from './inventory.ts';
 import { type Lease, takeLease } from './lease.ts';
 import { type DomainObservation, type Observation, type Observers, observe, withAdvice } from './observe.ts';
@@ -21,7 +21,7 @@ import {
   writeIndex,
   writeRecord,
 } from './record.ts';
-import { failedOutcome, keptOutcome, type Outcome, outcomeOf, type RunReport, reported, type Step } from './report.ts';
+import { failedOutcome, keptOutcome, type Outcome, outcomeOf, type ReportedError, type RunReport, reported, type Step, withStanding } from './report.ts';
 import { type Edges, verify } from './verify.ts';
 
 /** The world, as far as the flow touches it. */
@@ -117,21 +117,30 @@ async function planOne(spec: CertificateSpec, index: Index, context: RunContext)
   } catch (thrown) {
     const error = toAutocertError(thrown);
     context.deps.log.error('observe_failed', { name: spec.name, error });
-    return failedOutcome(spec.name, error, 'observe');
+    const endsAt = index.records.get(spec.name)?.certificate?.notAfter;
+    return { ...failedOutcome(spec.name, error, 'observe'), standing: { identifiers: spec.identifiers, ...(endsAt !== undefined && { endsAt }) } };
   }
 }
 
 async function look(spec: CertificateSpec, record: CertificateRecord, context: RunContext): Promise<Plan> {
   const { config, observers, ports, request, deps } = context;
-  const observation = await observe(spec, record, observers);
-  const decision = decide(observation, {
+  const observed = await observe(spec, record, observers);
+  const decision = decide(observed, {
     now: deps.now(),
     interval: config.renewal.interval,
     directoryUrls: ports.authorities.directoryUrls,
     force: request.force,
   });
   deps.log.info('decided', { name: spec.name, ...decision });
+  const observation = decision.reason === 'Current' ? { ...observed, record: withoutFailures(observed.record) } : observed;
   return { spec, record, observation, decision };
+}
+
+/** The same object when there are none: nothing is written then. */
+function withoutFailures(record: CertificateRecord): CertificateRecord {
+  if (!record.failures) return record;
+  const { failures: _, ...well } = record;
+  return well;
 }
 
 /** Does what was decided, the certificate that ends first going first. */
@@ -151,7 +160,7 @@ async function act(planned: readonly (Plan | Outcome)[], index: Index, context: 
         [...work].sort(endsFirst).map(async (plan) => {
           const { outcome, record } = await reconcileOne(plan, lease, slots, context);
           deps.log.info('certificate_finished', { name: outcome.name, status: outcome.status });
-          done.set(plan.spec.name, outcome);
+          done.set(plan.spec.name, withStanding(outcome, plan.observation, record));
           records.set(plan.spec.name, record);
         }),
       );
@@ -203,15 +212,15 @@ async function reconcileOne(
     step = 'verify';
     const verifications = await verify(name, toVerify(observation, deployments), fingerprint, ports.edges, config.verify.patience, deps);
     step = 'record';
-    record = await remember(observation, deployments, context);
     const outcome = outcomeOf(name, decision, deployments, verifications);
+    record = await remember(observation, deployments, outcome.error, context);
     // The one before it stays until its successor is known to be served.
     if (outcome.status === 'renewed') await pruneBundles(store, name, [fingerprint, current.record.certificate?.fingerprint ?? '']);
     return { outcome, record };
   } catch (thrown) {
     const error = toAutocertError(thrown);
     deps.log.error('certificate_failed', { name, step, error });
-    if (step === 'issue' && !isPostponement(error)) record = await rememberFailure(record, error, context);
+    if (!isPostponement(error)) record = await rememberFailure(record, error, step, context);
     const status = isPostponement(error) ? 'deferred' : 'failed';
     return { outcome: { name, status, decision, error: reported(error, step) }, record };
   }
@@ -244,9 +253,15 @@ function toVerify({ domains }: Observation, deployments: readonly Deployment[]):
   return domains.filter(({ domain }) => there.some((one) => one.domain === domain));
 }
 
-async function remember(observation: Observation, deployments: readonly Deployment[], context: RunContext): Promise<CertificateRecord> {
+async function remember(
+  observation: Observation,
+  deployments: readonly Deployment[],
+  failure: ReportedError | undefined,
+  context: RunContext,
+): Promise<CertificateRecord> {
   const { store } = context.ports;
-  const { failures: _, ...kept } = observation.record;
+  const { failures: _, ...well } = observation.record;
+  const kept = failure ? withStepFailure(observation.record, failure, failure.step, context) : well;
   const names = deployments.flatMap(({ domain, certName }) => (certName === undefined ? [] : [[domain, certName]]));
   const deployed = { ...kept.deployed, ...Object.fromEntries(names) };
   const record = await withAdvice({ ...kept, deployed }, context.observers);
@@ -255,8 +270,15 @@ async function remember(observation: Observation, deployments: readonly Deployme
 }
 
 /** A failure that cannot be remembered is still the failure that is reported. */
-async function rememberFailure(record: CertificateRecord, error: AutocertError, { ports, deps }: RunContext): Promise<CertificateRecord> {
-  const next = withFailure(record, error, deps);
+async function rememberFailure(
+  record: CertificateRecord,
+  error: AutocertError,
+  step: Step,
+  context: RunContext,
+): Promise<CertificateRecord> {
+  const { ports, deps } = context;
+  const next = withStepFailure(record, error, step, context);
+  if (next === record) return record;
   try {
     await writeRecord(ports.store, next);
     return next;
@@ -266,12 +288,27 @@ async function rememberFailure(record: CertificateRecord, error: AutocertError, 
   }
 }
 
+/** The same record for a step whose failures the store is not the place for: it may be the store that failed. */
+function withStepFailure(
+  record: CertificateRecord,
+  error: AutocertError | ReportedError,
+  step: Step,
+  { config, deps }: RunContext,
+): CertificateRecord {
+  if (step === 'issue') return withFailure(record, error, deps);
+  if (step !== 'deploy' && step !== 'verify') return record;
+  const { code, message, remedy, requestId } = error;
+  return withDeployFailure(record, { code, message, remedy, requestId, step }, config.renewal.interval, deps);
+}
+
 function isPlan(plan: Plan | Outcome): plan is Plan {
   return 'observation' in plan;
 }
 
 function asOutcome(plan: Plan | Outcome): Outcome {
-  return isPlan(plan) ? keptOutcome(plan.observation, plan.decision) : plan;
+  if (!isPlan(plan)) return plan;
+  const { observation, decision } = plan;
+  return withStanding(keptOutcome(observation, decision), observation, observation.record);
 }
 
 /** What has no certificate at all goes before everything. */

@@ -49,11 +49,17 @@ const AdviceSchema = v.object({
 });
 
 const FailuresSchema = v.object({
+  /** In this step, one after the other. */
   count: v.number(),
+  /** Since when the certificate has not been well, whatever the step. */
   since: Instant,
   nextAttemptAt: Instant,
   code: v.string(),
   message: v.string(),
+  /** Absent for `issue`, the only one that makes the next attempt wait. */
+  step: v.optional(v.picklist(['issue', 'deploy', 'verify'])),
+  remedy: v.optional(v.string()),
+  requestId: v.optional(v.string()),
 });
 
 const RecordSchema = v.object({

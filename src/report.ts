@@ -2,7 +2,8 @@ import type { Decision } from './decide.ts';
 import { type Deployment, domainNotFound } from './deploy.ts';
 import { AutocertError, type ErrorCode } from './errors.ts';
 import type { IgnoredDomain } from './inventory.ts';
-import type { Observation } from './observe.ts';
+import type { DomainObservation, Observation } from './observe.ts';
+import type { CertificateRecord, Failures } from './record.ts';
 import { isServed, judge, type Verification } from './verify.ts';
 
 export type Step = 'event' | 'config' | 'inventory' | 'observe' | 'decide' | 'issue' | 'deploy' | 'verify' | 'record';
@@ -28,6 +29,17 @@ export interface Outcome {
   readonly deployments?: readonly (Omit<Deployment, 'error'> & { readonly error?: ReportedError })[];
   readonly verifications?: readonly Verification[];
   readonly error?: ReportedError;
+  /** Absent for a certificate that is well and stayed as it was. */
+  readonly standing?: Standing;
+}
+
+/** What a person who is told of a certificate has to know of it. */
+export interface Standing {
+  readonly identifiers: readonly string[];
+  /** ISO 8601: when what clients get now ends, the earliest of its domains. Absent when no certificate is in place. */
+  readonly endsAt?: string;
+  /** Failures in a row that are not over. */
+  readonly failures?: Pick<Failures, 'since' | 'nextAttemptAt' | 'code' | 'message' | 'step' | 'remedy' | 'requestId'>;
 }
 
 /** The result of a run: a contract. */
@@ -42,7 +54,12 @@ export interface RunReport {
   readonly ignored?: readonly IgnoredDomain[];
   /** What ended the run before it came to the certificates. */
   readonly error?: ReportedError;
+  /** Does everybody who is to know of it know? Absent when nobody is configured, and for a plan. */
+  readonly told?: boolean;
 }
+
+/** At the end of FC's error text: the run has told people itself, and whoever hears of it from FC need not. */
+export const TOLD = '[people were told]';
 
 /** Thrown by a run that is not wholly good, so that whoever called it cannot take it for a success. */
 export class RunFailed extends Error {
@@ -50,7 +67,7 @@ export class RunFailed extends Error {
   readonly report: RunReport;
 
   constructor(report: RunReport) {
-    super(summary(report));
+    super(report.told ? `${summary(report)} ${TOLD}` : summary(report));
     this.report = report;
   }
 }
@@ -102,6 +119,27 @@ function notServed(domains: readonly string[], verifications: readonly Verificat
     retryable: true,
     remedy: 'Wait for the next run, which deploys it again; if it stays so, ask the CDN\'s support with the request id.',
   });
+}
+
+/** The outcome with its standing, unless there is nothing to tell. `record` is what the run left in the store. */
+export function withStanding(outcome: Outcome, { spec, domains }: Observation, record: CertificateRecord): Outcome {
+  if (outcome.status === 'kept') return outcome;
+  const { failures } = record;
+  const isGood = outcome.status === 'renewed' || outcome.status === 'redeployed';
+  const endsAt = isGood ? record.certificate?.notAfter : endOf(domains, outcome, record);
+  const standing = { identifiers: spec.identifiers, ...(endsAt !== undefined && { endsAt }), ...(failures && { failures }) };
+  return { ...outcome, standing };
+}
+
+/** The first end of what the domains were seen with, those left out that serve the stored certificate by now. */
+function endOf(domains: readonly DomainObservation[], { verifications = [] }: Outcome, { certificate }: CertificateRecord): string | undefined {
+  const waiting = domains.filter(({ domain }) => !isServed(verifications.filter((one) => one.domain === domain)));
+  const ends = (waiting.length > 0 ? waiting : domains).flatMap(({ configured }) => {
+    if (!configured) return [];
+    const end = configured.facts?.notAfter.toISOString() ?? certificate?.notAfter;
+    return end === undefined ? [] : [end];
+  });
+  return ends.sort((a, b) => Date.parse(a) - Date.parse(b))[0];
 }
 
 export function isGoodRun(report: RunReport): boolean {

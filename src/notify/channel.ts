@@ -42,8 +42,10 @@ export async function postJson(
 
 function withQuery(entry: NotifyConfig, query: Readonly<Record<string, string>>): Secret {
   const text = entry.url?.reveal() ?? '';
-  const url = URL.parse(text);
-  if (!url) throw failure(entry, 'CONFIG_INVALID', 'it has no usable url', 'Give this entry of `notify` the url that the channel shows.');
+  if (!URL.canParse(text)) {
+    throw failure(entry, 'CONFIG_INVALID', 'it has no usable url', 'Give this entry of `notify` the url that the channel shows.');
+  }
+  const url = new URL(text);
   for (const [name, value] of Object.entries(query)) url.searchParams.set(name, value);
   return new Secret(url.href);
 }
@@ -86,8 +88,8 @@ const SHORTEST_SECRET = 8;
 
 function secretsIn({ url, secret, to, from, chatId }: NotifyConfig): string[] {
   const text = url?.reveal() ?? '';
-  const parsed = URL.parse(text);
-  const parts = parsed ? [...parsed.pathname.split('/'), ...parsed.searchParams.values()] : [];
+  const parsed = URL.canParse(text) ? [new URL(text)] : [];
+  const parts = parsed.flatMap(({ pathname, searchParams }) => [...pathname.split('/'), ...searchParams.values()]);
   const inUrl = parts.filter((part) => part.length >= SHORTEST_SECRET);
   return [text, secret?.reveal() ?? '', ...inUrl, ...to, from ?? '', chatId ?? ''].filter((part) => part !== '');
 }

@@ -56,23 +56,20 @@ const CHECK_URL = 'Check the URL of the channel: paste it again as the channel s
  */
 export function createPost({ deps, allowLoopback, ca, timeout = 10_000, resolve = resolveAll }: PostOptions): Post {
   return async (outgoing) => {
-    const url = URL.parse(outgoing.url.reveal());
-    if (!url) throw refused('the URL is none');
+    const text = outgoing.url.reveal();
+    if (!URL.canParse(text)) throw refused('the URL is none');
+    const url = new URL(text);
     const limit = Math.min(timeout, timeLeft(deps));
     if (limit <= 0) throw unreachable('the run has no time left for it', false);
-    const endsAt = performanceOf(deps) + limit;
+    const endsAt = deps.now().getTime() + limit;
     const host = url.hostname.replace(/^\[|\]$/g, '');
     const addresses = await within(limit, isIP(host) === 0 ? resolve(host) : [{ address: host, family: isIP(host) }]);
     check(url, addresses, allowLoopback);
-    const left = Math.max(1, endsAt - performanceOf(deps));
+    const left = Math.max(1, endsAt - deps.now().getTime());
     const answer = await send(url, outgoing, { addresses, ca, timeout: left });
     if (answer.status >= 300 && answer.status < 400) throw refused(`it answered with a redirect (${answer.status}), which is not followed`);
     return answer;
   };
-}
-
-function performanceOf({ now }: Pick<Deps, 'now'>): number {
-  return now().getTime();
 }
 
 async function resolveAll(host: string): Promise<readonly Address[]> {
@@ -124,7 +121,7 @@ function send(url: URL, { method, headers, body }: Outgoing, { addresses, ca, ti
       outgoing.destroy();
       reject(error);
     };
-    const timer = setTimeout(() => fail(unreachable(`it did not answer within ${timeout} ms`, true)), timeout);
+    const timer = setTimeout(() => fail(unreachable(`it did not answer within ${timeout} ms`, false)), timeout);
     outgoing.on('error', (error) => fail(toError(error)));
     outgoing.on('response', (incoming) => {
       const chunks: Buffer[] = [];

@@ -104,12 +104,12 @@ export async function startRpcServer(options: RpcServerOptions): Promise<RpcServ
         return;
       }
       finish(outcome.status, outcome.code);
-      response.writeHead(outcome.status, outcome.headers).end(outcome.body);
+      response.writeHead(outcome.status, { Date: now().toUTCString(), ...outcome.headers }).end(outcome.body);
     } catch (error) {
       const problem =
         error instanceof ApiError ? error : new ApiError(500, 'InternalError', `The sandbox failed: ${String(error)}`);
       finish(problem.status, problem.code);
-      response.writeHead(problem.status, JSON_HEADERS).end(errorBody(problem, trace));
+      response.writeHead(problem.status, { Date: now().toUTCString(), ...JSON_HEADERS }).end(errorBody(problem, trace));
     }
   }
 

@@ -52,7 +52,8 @@ const SILENT_DEBUG: Plugin = {
   setup({ onResolve, onLoad }) {
     onResolve({ filter: /^debug$/ }, () => ({ path: 'debug', namespace: 'silent' }));
     onLoad({ filter: /.*/, namespace: 'silent' }, () => ({
-      contents: 'const silent = () => Object.assign(() => {}, { enabled: false });\nmodule.exports = Object.assign(silent, { debug: silent });',
+      contents:
+        'const silent = () => Object.assign(() => {}, { enabled: false });\nmodule.exports = Object.assign(silent, { debug: silent });',
     }));
   },
 };

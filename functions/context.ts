@@ -6,7 +6,11 @@ import type { Invocation } from '../src/run.ts';
 export interface FunctionContext {
   readonly requestId?: string;
   /** Of the function's role; empty strings when it has none. */
-  readonly credentials?: { readonly accessKeyId?: string; readonly accessKeySecret?: string; readonly securityToken?: string };
+  readonly credentials?: {
+    readonly accessKeyId?: string;
+    readonly accessKeySecret?: string;
+    readonly securityToken?: string;
+  };
   /** `timeout` in seconds. */
   readonly function?: { readonly timeout?: number };
   readonly region?: string;

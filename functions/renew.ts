@@ -1,5 +1,5 @@
+import { isGoodRun, RunFailed, type RunReport } from '../src/report.ts';
 import { run } from '../src/run.ts';
-import { RunFailed, type RunReport, isGoodRun } from '../src/report.ts';
 import { type FunctionContext, invocationOf } from './context.ts';
 
 /** FC's timer: reconciles every managed certificate. Throws when any of them failed, so that FC counts a failure. */

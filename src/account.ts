@@ -1,4 +1,6 @@
-import { type AcmeAccount, type AcmeSession, createAccountKey } from './acme.ts';
+import type { AcmeAccount } from './acme/account.ts';
+import { createAccountKey } from './acme/keys.ts';
+import type { AcmeSession } from './acme.ts';
 import type { CertificateAuthority } from './config.ts';
 import { readAccount, type Store, type StoredAccount, writeAccount } from './record.ts';
 
@@ -27,7 +29,11 @@ export async function openAccount(
   return account;
 }
 
-async function createStoredAccount(store: Store, directoryUrl: string, kid: string | undefined): Promise<StoredAccount> {
+async function createStoredAccount(
+  store: Store,
+  directoryUrl: string,
+  kid: string | undefined,
+): Promise<StoredAccount> {
   const fresh = { directoryUrl, privateKey: createAccountKey() };
   await writeAccount(store, fresh, kid, { ifAbsent: true });
   return (await readAccount(store, directoryUrl, kid)) ?? fresh;

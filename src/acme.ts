@@ -6,14 +6,6 @@ import type { Deps } from './deps.ts';
 import { AutocertError } from './errors.ts';
 import type { Secret } from './secret.ts';
 
-// What the flow uses of ACME, in one place. What acme-client signs is used by acme/signing.ts alone.
-export type { AcmeAccount } from './acme/account.ts';
-export { createAccountKey, createPrivateKey } from './acme/keys.ts';
-export type { Authorization, Directory, Order, OrderStatus } from './acme/objects.ts';
-export { AcmeProblem } from './acme/problem.ts';
-export { type RenewalInfo, type RenewalWindow, selectRenewalTime } from './acme/renewalinfo.ts';
-export { createCsr } from './acme/signing.ts';
-
 export interface AcmeOptions {
   /** https, whatever the host. */
   readonly directoryUrl: string;

@@ -1,5 +1,6 @@
 import { openAccount } from './account.ts';
-import { type AcmeSession, openAcme, selectRenewalTime } from './acme.ts';
+import { selectRenewalTime } from './acme/renewalinfo.ts';
+import { type AcmeSession, openAcme } from './acme.ts';
 import type { CertificateAuthority } from './config.ts';
 import type { Deps } from './deps.ts';
 import { AutocertError } from './errors.ts';
@@ -26,11 +27,13 @@ export interface AuthoritiesOptions {
 }
 
 /** A CA that cannot be reached or is out of order says nothing about the certificate: another one may issue it. */
-const CA_IS_DOWN = ['ACME_UNREACHABLE', 'ACME_UNAVAILABLE', 'ACME_SERVER_INTERNAL'];
+const CA_IS_DOWN = ['ACME_UNREACHABLE', 'ACME_UNAVAILABLE'];
 
 export function createAuthorities({ authorities, store, solver, deps }: AuthoritiesOptions): Authorities {
   const sessions = new Map<string, AcmeSession>();
   const accounts = new Map<string, ReturnType<typeof openAccount>>();
+  /** CAs that were found to be down in this run: the other certificates do not wait for them anew. */
+  const down = new Map<string, AutocertError>();
 
   function session({ directoryUrl, caBundle }: CertificateAuthority): AcmeSession {
     const opened = sessions.get(directoryUrl) ?? openAcme({ directoryUrl, caBundle, deps });
@@ -47,13 +50,27 @@ export function createAuthorities({ authorities, store, solver, deps }: Authorit
     return opened;
   }
 
-  async function issueFrom(authority: CertificateAuthority, spec: CertificateSpec, record: CertificateRecord, lease: Lease) {
+  async function issueFrom(
+    authority: CertificateAuthority,
+    spec: CertificateSpec,
+    record: CertificateRecord,
+    lease: Lease,
+  ) {
     const { renewalInfo } = await session(authority).directory();
     const { directoryUrl, preferredChain } = authority;
     const attempt = async (known: boolean) => {
       const opened = await account(authority, known);
       const offersRenewalInfo = renewalInfo !== undefined;
-      return issue(spec, record, { account: opened, directoryUrl, offersRenewalInfo, preferredChain, store, solver, lease, deps });
+      return issue(spec, record, {
+        account: opened,
+        directoryUrl,
+        offersRenewalInfo,
+        preferredChain,
+        store,
+        solver,
+        lease,
+        deps,
+      });
     };
     try {
       return await attempt(true);
@@ -70,12 +87,16 @@ export function createAuthorities({ authorities, store, solver, deps }: Authorit
     async issue(spec, record, lease) {
       let failure: unknown;
       for (const authority of authorities) {
+        const { directoryUrl } = authority;
         try {
+          const known = down.get(directoryUrl);
+          if (known) throw known;
           return await issueFrom(authority, spec, record, lease);
         } catch (thrown) {
           failure ??= thrown;
           if (!(thrown instanceof AutocertError) || !CA_IS_DOWN.includes(thrown.code)) throw thrown;
-          deps.log.warn('authority_down', { name: spec.name, directoryUrl: authority.directoryUrl, error: thrown });
+          down.set(directoryUrl, thrown);
+          deps.log.warn('authority_down', { name: spec.name, directoryUrl, error: thrown });
         }
       }
       throw failure;

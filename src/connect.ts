@@ -42,16 +42,28 @@ export function connect(config: Config, credentials: CredentialsProvider, deps: 
   };
 }
 
-function openStore({ store: place, encryption, endpoints }: Config, bucket: (name: string) => Oss, rpc: Rpc, deps: Deps): Store {
+function openStore(
+  { store: place, encryption, endpoints }: Config,
+  bucket: (name: string) => Oss,
+  rpc: Rpc,
+  deps: Deps,
+): Store {
   const store =
-    place.type === 'file' ? createFileStore({ path: place.path }) : createOssStore({ oss: bucket(place.bucket), prefix: place.prefix });
+    place.type === 'file'
+      ? createFileStore({ path: place.path })
+      : createOssStore({ oss: bucket(place.bucket), prefix: place.prefix });
   if (!encryption) return store;
   const withKey =
     'kmsKeyId' in encryption ? { ...encryption, kms: createKms({ rpc, endpoint: endpoints.kms ?? '' }) } : encryption;
   return createEncryptedStore({ store, encryption: withKey, log: deps.log });
 }
 
-function openSolver({ challenge, dns, endpoints }: Config, bucket: (name: string) => Oss, rpc: Rpc, deps: Deps): Solver {
+function openSolver(
+  { challenge, dns, endpoints }: Config,
+  bucket: (name: string) => Oss,
+  rpc: Rpc,
+  deps: Deps,
+): Solver {
   if (challenge.type === 'http-01') return createOssSolver({ oss: bucket(challenge.bucket), prefix: challenge.prefix });
   return createAlidnsSolver({ alidns: createAlidns({ rpc, endpoint: endpoints.alidns, deps }), dns, deps });
 }

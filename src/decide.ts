@@ -131,7 +131,10 @@ function keyOrProfileChanged({ spec, record: { certificate } }: Observation): De
 }
 
 /** Also what keeps a staging certificate from being taken for a certificate. */
-function issuerChanged({ record: { certificate } }: Observation, { directoryUrls }: DecisionContext): Decision | undefined {
+function issuerChanged(
+  { record: { certificate } }: Observation,
+  { directoryUrls }: DecisionContext,
+): Decision | undefined {
   if (!certificate || directoryUrls.includes(certificate.directoryUrl)) return undefined;
   return renew('IssuerChanged', `The stored certificate is from ${certificate.directoryUrl}.`);
 }
@@ -144,7 +147,10 @@ function revoked({ record: { certificate } }: Observation): Decision | undefined
  * The floor under every advice and every back-off: the last tenth of the life, and never less than the two next runs.
  * A certificate that has expired already is due more than any other.
  */
-function expiryImminent({ record: { certificate } }: Observation, { now, interval }: DecisionContext): Decision | undefined {
+function expiryImminent(
+  { record: { certificate } }: Observation,
+  { now, interval }: DecisionContext,
+): Decision | undefined {
   if (!certificate) return undefined;
   const lifetime = Date.parse(certificate.notAfter) - Date.parse(certificate.notBefore);
   const left = Date.parse(certificate.notAfter) - now.getTime();
@@ -167,13 +173,19 @@ function postponed({ failures }: Observation['record'], { now }: DecisionContext
 }
 
 /** RFC 9773 section 4.2, step 3: renew when the selected time would pass before the next wake-up. */
-function selectedTimeReached({ record: { advice } }: Observation, { now, interval }: DecisionContext): Decision | undefined {
+function selectedTimeReached(
+  { record: { advice } }: Observation,
+  { now, interval }: DecisionContext,
+): Decision | undefined {
   if (!advice || Date.parse(advice.selectedTime) > now.getTime() + interval) return undefined;
   const why = advice.explanationURL ? `; the CA explains at ${advice.explanationURL}` : '';
   return renew('SelectedTimeReached', `The CA suggests a renewal at ${advice.selectedTime}${why}.`);
 }
 
-function renewalTimeReached({ record: { certificate, advice } }: Observation, { now }: DecisionContext): Decision | undefined {
+function renewalTimeReached(
+  { record: { certificate, advice } }: Observation,
+  { now }: DecisionContext,
+): Decision | undefined {
   if (!certificate || advice || now < renewalTime(lifetimeOf(certificate))) return undefined;
   return renew('RenewalTimeReached', `It ends in ${duration(Date.parse(certificate.notAfter) - now.getTime())}.`);
 }
@@ -223,7 +235,11 @@ function day(instant: Date): string {
 
 /** The largest unit of which there are at least two: `12 days`, `29 hours`. */
 function duration(milliseconds: number): string {
-  const units: [string, number][] = [['day', 86_400_000], ['hour', 3_600_000], ['minute', 60_000]];
+  const units: [string, number][] = [
+    ['day', 86_400_000],
+    ['hour', 3_600_000],
+    ['minute', 60_000],
+  ];
   const [unit, size] = units.find(([, length]) => milliseconds >= 2 * length) ?? ['minute', 60_000];
   const count = Math.max(1, Math.floor(milliseconds / size));
   return `${count} ${unit}${count === 1 ? '' : 's'}`;

@@ -109,7 +109,10 @@ export async function deploy(
 }
 
 function hasIt({ configured, served }: DomainObservation, fingerprint: string): boolean {
-  return configured?.fingerprint === fingerprint && !served.some((edge) => edge.fingerprint && edge.fingerprint !== fingerprint);
+  return (
+    configured?.fingerprint === fingerprint &&
+    !served.some((edge) => edge.fingerprint && edge.fingerprint !== fingerprint)
+  );
 }
 
 function notAble({ domain, status }: DomainObservation): Deployment {

@@ -132,7 +132,8 @@ export class AutocertError extends Error {
 /** Anything thrown, as one of ours. What is not ours is a defect of this program and is reported as such. */
 export function toAutocertError(thrown: unknown): AutocertError {
   if (thrown instanceof AutocertError) return thrown;
-  const message = thrown instanceof Error ? `${thrown.name}: ${thrown.message}` : 'a value that is not an Error was thrown';
+  const message =
+    thrown instanceof Error ? `${thrown.name}: ${thrown.message}` : 'a value that is not an Error was thrown';
   return new AutocertError({
     code: 'INTERNAL',
     message,

@@ -25,7 +25,8 @@ export function parseRenewEvent(event: Uint8Array): RenewEvent {
   if (event.byteLength > MAX_BYTES) throw invalid(`it has ${event.byteLength} bytes`);
   const outer = parseObject(new TextDecoder().decode(event));
   if (!outer) return { force: false };
-  const inner = 'triggerName' in outer ? parseObject(typeof outer['payload'] === 'string' ? outer['payload'] : '') : outer;
+  const inner =
+    'triggerName' in outer ? parseObject(typeof outer['payload'] === 'string' ? outer['payload'] : '') : outer;
   if (!inner) return { force: false };
   const result = v.safeParse(RenewPayload, inner);
   if (result.success) return result.output;

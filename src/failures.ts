@@ -10,12 +10,19 @@ const LONGEST_WAIT = 24 * 3_600_000;
  * with up to a quarter more so that certificates that failed together do not come back together. When the CA or the
  * cloud said when to come back, not before that. Well inside five failed validations an hour (Let's Encrypt).
  */
-export function withFailure(record: CertificateRecord, error: Failure, deps: Pick<Deps, 'now' | 'random'>): CertificateRecord {
+export function withFailure(
+  record: CertificateRecord,
+  error: Failure,
+  deps: Pick<Deps, 'now' | 'random'>,
+): CertificateRecord {
   const now = deps.now();
   const count = countWith(record, 'issue');
   const wait = Math.min(FIRST_WAIT * 4 ** (count - 1), LONGEST_WAIT) * (1 + deps.random() / 4);
   const next = Math.max(now.getTime() + wait, error.retryAfter?.getTime() ?? 0);
-  return { ...record, failures: { ...factsOf(error), count, since: sinceOf(record, now), nextAttemptAt: new Date(next).toISOString() } };
+  return {
+    ...record,
+    failures: { ...factsOf(error), count, since: sinceOf(record, now), nextAttemptAt: new Date(next).toISOString() },
+  };
 }
 
 /** The record with one more failed deployment or verification. Such a failure makes nothing wait: the next run tries again. */
@@ -28,7 +35,10 @@ export function withDeployFailure(
   const now = deps.now();
   const { step } = error;
   const nextAttemptAt = new Date(now.getTime() + interval).toISOString();
-  return { ...record, failures: { ...factsOf(error), step, count: countWith(record, step), since: sinceOf(record, now), nextAttemptAt } };
+  return {
+    ...record,
+    failures: { ...factsOf(error), step, count: countWith(record, step), since: sinceOf(record, now), nextAttemptAt },
+  };
 }
 
 /** Is there a failed issuance, which later runs wait for? */
@@ -41,7 +51,12 @@ type Failure = Pick<ReportedError, 'code' | 'message' | 'remedy'> & {
   readonly retryAfter?: Date | undefined;
 };
 
-function factsOf({ code, message, remedy, requestId }: Failure): Pick<Failures, 'code' | 'message' | 'remedy' | 'requestId'> {
+function factsOf({
+  code,
+  message,
+  remedy,
+  requestId,
+}: Failure): Pick<Failures, 'code' | 'message' | 'remedy' | 'requestId'> {
   return { code, message, remedy, ...(requestId !== undefined && { requestId }) };
 }
 

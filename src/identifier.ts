@@ -109,7 +109,7 @@ function isSuffix(name: string): boolean {
   return parsed.publicSuffix === name && (parsed.isIcann === true || !name.includes('.'));
 }
 
-export function withoutWildcard(name: string): string {
+function withoutWildcard(name: string): string {
   return name.startsWith('*.') ? name.slice(2) : name;
 }
 

@@ -1,7 +1,7 @@
 import type { Config, KeyType } from './config.ts';
 import type { TargetDomain } from './deploy.ts';
 import { AutocertError } from './errors.ts';
-import { registrableDomain } from './identifier.ts';
+import { registrableDomain, withoutRedundant } from './identifier.ts';
 
 /** One certificate that is to exist, and the domains that are to serve it. */
 export interface CertificateSpec {
@@ -63,7 +63,7 @@ export function inventory(config: Config, account: readonly TargetDomain[]): Inv
     const name = key.replace('*', '_wildcard');
     return {
       name: taken.has(name) ? `_discovered.${name}` : name,
-      identifiers: domains,
+      identifiers: withoutRedundant(domains),
       keyType: discover.keyType,
       profile: config.acme.profile,
       domains,

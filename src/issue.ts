@@ -1,4 +1,8 @@
-import { type AcmeAccount, AcmeProblem, type Authorization, createCsr, createPrivateKey, type Order } from './acme.ts';
+import type { AcmeAccount } from './acme/account.ts';
+import { createPrivateKey } from './acme/keys.ts';
+import type { Authorization, Order } from './acme/objects.ts';
+import { AcmeProblem } from './acme/problem.ts';
+import { createCsr } from './acme/signing.ts';
 import { type CertificateFacts, certificateFacts, checkIssued } from './certificate.ts';
 import type { Deps } from './deps.ts';
 import { AutocertError, toAutocertError } from './errors.ts';
@@ -56,7 +60,11 @@ type OpenChallenge = Challenge & { readonly url: string };
  * is in the store before the order exists, the order's URL right after, and the certificate before anybody uses it: a
  * run that is killed anywhere in here costs no second order. Gives the record as it was saved.
  */
-export async function issue(spec: CertificateSpec, record: CertificateRecord, context: IssueContext): Promise<CertificateRecord> {
+export async function issue(
+  spec: CertificateSpec,
+  record: CertificateRecord,
+  context: IssueContext,
+): Promise<CertificateRecord> {
   const { account, store, deps, directoryUrl } = context;
   const opened = (await resume(spec, record, context)) ?? (await open(spec, record, context));
   const { inProgress } = opened;
@@ -65,7 +73,10 @@ export async function issue(spec: CertificateSpec, record: CertificateRecord, co
   if (order.status === 'ready') {
     await context.lease.check();
     deps.log.info('finalizing', { name: spec.name, order: order.url });
-    order = await account.finalize(order, await createCsr({ identifiers: spec.identifiers, privateKey: inProgress.privateKey }));
+    order = await account.finalize(
+      order,
+      await createCsr({ identifiers: spec.identifiers, privateKey: inProgress.privateKey }),
+    );
   }
   if (order.status !== 'valid') order = await account.pollOrder(order.url, ['valid']);
   const pem = await account.certificate(order, { preferredChain: context.preferredChain });
@@ -81,7 +92,12 @@ export async function issue(spec: CertificateSpec, record: CertificateRecord, co
   };
   await writeRecord(store, issued);
   await deleteOrder(store, spec.name, directoryUrl);
-  deps.log.info('issued', { name: spec.name, serial: facts.serial, notAfter: facts.notAfter, fingerprint: facts.fingerprint });
+  deps.log.info('issued', {
+    name: spec.name,
+    serial: facts.serial,
+    notAfter: facts.notAfter,
+    fingerprint: facts.fingerprint,
+  });
   return issued;
 }
 
@@ -105,7 +121,8 @@ async function resume(
     return { order, inProgress };
   }
   const left = await cleanUp(spec.name, inProgress, context);
-  if (left.length > 0) deps.log.warn('challenge_left_behind', { name: spec.name, identifiers: left.map((one) => one.identifier) });
+  if (left.length > 0)
+    deps.log.warn('challenge_left_behind', { name: spec.name, identifiers: left.map((one) => one.identifier) });
   await deleteOrder(store, spec.name, directoryUrl);
   return undefined;
 }
@@ -214,7 +231,8 @@ function openChallenge(authorization: Authorization, solver: Solver, account: Ac
     });
   }
   const { token, url } = challenge;
-  const keyAuthorization = solver.type === 'dns-01' ? account.dnsKeyAuthorization(token) : account.keyAuthorization(token);
+  const keyAuthorization =
+    solver.type === 'dns-01' ? account.dnsKeyAuthorization(token) : account.keyAuthorization(token);
   return { identifier, token, keyAuthorization, url };
 }
 
@@ -224,7 +242,11 @@ function merge(before: OrderInProgress['challenges'], open: readonly OpenChallen
 }
 
 /** Gives what could not be taken away: the next run tries again. */
-async function cleanUp(name: string, { challenges }: OrderInProgress, { solver, deps }: IssueContext): Promise<OrderInProgress['challenges']> {
+async function cleanUp(
+  name: string,
+  { challenges }: OrderInProgress,
+  { solver, deps }: IssueContext,
+): Promise<OrderInProgress['challenges']> {
   const results = await Promise.allSettled(challenges.map((challenge) => solver.cleanUp(challenge)));
   for (const result of results) {
     if (result.status === 'rejected') deps.log.warn('clean_up_failed', { name, error: toAutocertError(result.reason) });

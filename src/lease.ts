@@ -1,6 +1,6 @@
 import * as v from 'valibot';
-import { AutocertError } from './errors.ts';
 import type { Deps } from './deps.ts';
+import { AutocertError } from './errors.ts';
 import { encode, readJson, type Store } from './record.ts';
 
 /** The right to change things, held by one run at a time. */
@@ -31,7 +31,12 @@ const CLOCK_TOLERANCE = 60_000;
  * On a bucket with versioning OSS ignores `x-oss-forbid-overwrite`, and two runs may then both believe they hold the
  * lease: the bucket of the template is not versioned, and its function runs with a reserved concurrency of 1.
  */
-export async function takeLease(store: Store, holder: string, expiresAt: Date, deps: Pick<Deps, 'now'>): Promise<Lease> {
+export async function takeLease(
+  store: Store,
+  holder: string,
+  expiresAt: Date,
+  deps: Pick<Deps, 'now'>,
+): Promise<Lease> {
   const last = await lastLease(store);
   if (last) {
     const state = await readJson(store, leaseKey(last), LeaseSchema);
@@ -51,7 +56,8 @@ export async function takeLease(store: Store, holder: string, expiresAt: Date, d
         code: 'LEASE_LOST',
         message: 'Another run took over while this one was stopped; this one changes nothing any more.',
         retryable: false,
-        remedy: 'Nothing: the other run does the work. If it happens again, give the function a reserved concurrency of 1.',
+        remedy:
+          'Nothing: the other run does the work. If it happens again, give the function a reserved concurrency of 1.',
       });
     },
     async release() {

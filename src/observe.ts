@@ -38,12 +38,19 @@ export interface Observers {
   readonly account: ReadonlyMap<string, TargetDomain>;
   readonly edges: Edges;
   /** ARI, RFC 9773: undefined when the CA that issued the certificate offers none. */
-  renewalAdvice(certificate: StoredCertificate, previous: RenewalAdvice | undefined): Promise<RenewalAdvice | undefined>;
+  renewalAdvice(
+    certificate: StoredCertificate,
+    previous: RenewalAdvice | undefined,
+  ): Promise<RenewalAdvice | undefined>;
   readonly deps: Deps;
 }
 
 /** Gathers everything; changes nothing. Throws what makes this certificate alone fail. */
-export async function observe(spec: CertificateSpec, record: CertificateRecord, observers: Observers): Promise<Observation> {
+export async function observe(
+  spec: CertificateSpec,
+  record: CertificateRecord,
+  observers: Observers,
+): Promise<Observation> {
   const [advised, domains] = await Promise.all([
     withAdvice(record, observers),
     Promise.all(spec.domains.map((domain) => observeDomain(domain, record, observers))),
@@ -70,7 +77,11 @@ export async function withAdvice(
   }
 }
 
-async function observeDomain(domain: string, record: CertificateRecord, observers: Observers): Promise<DomainObservation> {
+async function observeDomain(
+  domain: string,
+  record: CertificateRecord,
+  observers: Observers,
+): Promise<DomainObservation> {
   const entry = observers.account.get(domain);
   if (!entry) return { domain, status: 'absent', https: false, cname: undefined, configured: undefined, served: [] };
   const { status, https, cname } = entry;
@@ -89,7 +100,12 @@ async function observeConfigured(
 ): Promise<ConfiguredObservation | undefined> {
   const { certificate } = record;
   if (certificate && agrees(entry, record)) {
-    return { fingerprint: certificate.fingerprint, certName: entry.certificate?.name ?? '', type: 'upload', facts: undefined };
+    return {
+      fingerprint: certificate.fingerprint,
+      certName: entry.certificate?.name ?? '',
+      type: 'upload',
+      facts: undefined,
+    };
   }
   const configured = await target.current(entry.domain);
   if (!configured) return undefined;

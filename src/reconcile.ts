@@ -21,7 +21,17 @@ import {
   writeIndex,
   writeRecord,
 } from './record.ts';
-import { failedOutcome, keptOutcome, type Outcome, outcomeOf, type ReportedError, type RunReport, reported, type Step, withStanding } from './report.ts';
+import {
+  failedOutcome,
+  keptOutcome,
+  type Outcome,
+  outcomeOf,
+  type ReportedError,
+  type RunReport,
+  reported,
+  type Step,
+  withStanding,
+} from './report.ts';
 import { type Edges, verify } from './verify.ts';
 
 /** The world, as far as the flow touches it. */
@@ -118,7 +128,10 @@ async function planOne(spec: CertificateSpec, index: Index, context: RunContext)
     const error = toAutocertError(thrown);
     context.deps.log.error('observe_failed', { name: spec.name, error });
     const endsAt = index.records.get(spec.name)?.certificate?.notAfter;
-    return { ...failedOutcome(spec.name, error, 'observe'), standing: { identifiers: spec.identifiers, ...(endsAt !== undefined && { endsAt }) } };
+    return {
+      ...failedOutcome(spec.name, error, 'observe'),
+      standing: { identifiers: spec.identifiers, ...(endsAt !== undefined && { endsAt }) },
+    };
   }
 }
 
@@ -132,7 +145,8 @@ async function look(spec: CertificateSpec, record: CertificateRecord, context: R
     force: request.force,
   });
   deps.log.info('decided', { name: spec.name, ...decision });
-  const observation = decision.reason === 'Current' ? { ...observed, record: withoutFailures(observed.record) } : observed;
+  const observation =
+    decision.reason === 'Current' ? { ...observed, record: withoutFailures(observed.record) } : observed;
   return { spec, record, observation, decision };
 }
 
@@ -146,7 +160,9 @@ function withoutFailures(record: CertificateRecord): CertificateRecord {
 /** Does what was decided, the certificate that ends first going first. */
 async function act(planned: readonly (Plan | Outcome)[], index: Index, context: RunContext): Promise<Outcome[]> {
   const { ports, request, deps } = context;
-  const work = planned.filter(isPlan).filter(({ decision, observation, record }) => decision.action !== 'keep' || observation.record !== record);
+  const work = planned
+    .filter(isPlan)
+    .filter(({ decision, observation, record }) => decision.action !== 'keep' || observation.record !== record);
   if (work.length === 0) return planned.map(asOutcome);
   const done = new Map<string, Outcome>();
   try {
@@ -171,9 +187,11 @@ async function act(planned: readonly (Plan | Outcome)[], index: Index, context: 
   } catch (thrown) {
     const error = toAutocertError(thrown);
     deps.log.warn('not_started', { error });
-    for (const { spec, decision } of work) {
+    for (const { spec, decision, observation, record } of work) {
+      if (done.has(spec.name)) continue;
       const status = error.code === 'LEASE_HELD' ? 'deferred' : 'failed';
-      if (!done.has(spec.name)) done.set(spec.name, { name: spec.name, status, decision, error: reported(error, 'record') });
+      const outcome: Outcome = { name: spec.name, status, decision, error: reported(error, 'record') };
+      done.set(spec.name, withStanding(outcome, observation, record));
     }
   }
   return planned.map((plan) => (isPlan(plan) ? (done.get(plan.spec.name) ?? asOutcome(plan)) : plan));
@@ -208,14 +226,26 @@ async function reconcileOne(
     const { fingerprint = '' } = record.certificate ?? {};
     const bundle = await readBundle(store, name, fingerprint);
     const forced = context.request.force && context.request.only !== undefined;
-    const deployments = await deploy(observation, { ...bundle, fingerprint }, { target: ports.target, lease, forced, deps });
+    const deployments = await deploy(
+      observation,
+      { ...bundle, fingerprint },
+      { target: ports.target, lease, forced, deps },
+    );
     step = 'verify';
-    const verifications = await verify(name, toVerify(observation, deployments), fingerprint, ports.edges, config.verify.patience, deps);
+    const verifications = await verify(
+      name,
+      toVerify(observation, deployments),
+      fingerprint,
+      ports.edges,
+      config.verify.patience,
+      deps,
+    );
     step = 'record';
     const outcome = outcomeOf(name, decision, deployments, verifications);
     record = await remember(observation, deployments, outcome.error, context);
     // The one before it stays until its successor is known to be served.
-    if (outcome.status === 'renewed') await pruneBundles(store, name, [fingerprint, current.record.certificate?.fingerprint ?? '']);
+    if (outcome.status === 'renewed')
+      await pruneBundles(store, name, [fingerprint, current.record.certificate?.fingerprint ?? '']);
     return { outcome, record };
   } catch (thrown) {
     const error = toAutocertError(thrown);
@@ -232,7 +262,11 @@ async function lookAgain(plan: Plan, context: RunContext): Promise<Plan> {
   return JSON.stringify(record) === JSON.stringify(plan.record) ? plan : look(plan.spec, record, context);
 }
 
-async function issueInTime({ spec, observation }: Plan, lease: Lease, { ports, deps }: RunContext): Promise<CertificateRecord> {
+async function issueInTime(
+  { spec, observation }: Plan,
+  lease: Lease,
+  { ports, deps }: RunContext,
+): Promise<CertificateRecord> {
   if (timeLeft(deps) >= ORDER_TAKES) return ports.authorities.issue(spec, observation.record, lease);
   throw new AutocertError({
     code: 'DEADLINE_REACHED',

@@ -110,7 +110,6 @@ export type StoredCertificate = v.InferOutput<typeof StoredCertificateSchema>;
 export type RenewalAdvice = v.InferOutput<typeof AdviceSchema>;
 export type Failures = v.InferOutput<typeof FailuresSchema>;
 export type CertificateRecord = v.InferOutput<typeof RecordSchema>;
-export type PresentedChallenge = v.InferOutput<typeof ChallengeSchema>;
 
 /** An order in progress, saved before each side effect so that a killed run is resumed and never repeated. */
 export interface OrderInProgress extends Omit<v.InferOutput<typeof OrderSchema>, 'privateKey' | 'version'> {
@@ -189,7 +188,11 @@ export async function pruneBundles(store: Store, name: string, keep: readonly st
   for (const key of bundles) if (!kept.includes(key)) await store.delete(key);
 }
 
-export async function readOrder(store: Store, name: string, directoryUrl: string): Promise<OrderInProgress | undefined> {
+export async function readOrder(
+  store: Store,
+  name: string,
+  directoryUrl: string,
+): Promise<OrderInProgress | undefined> {
   const order = await readJson(store, orderKey(name, directoryUrl), OrderSchema);
   return order && { ...order, privateKey: new Secret(order.privateKey) };
 }
@@ -255,7 +258,7 @@ export async function readJson<const T extends v.GenericSchema>(
   return result.output;
 }
 
-export async function writeJson(store: Store, key: string, value: unknown): Promise<void> {
+async function writeJson(store: Store, key: string, value: unknown): Promise<void> {
   await store.put(key, encode(value));
 }
 

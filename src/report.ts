@@ -99,13 +99,16 @@ export function outcomeOf(
   deployments: readonly Deployment[],
   verifications: readonly Verification[],
 ): Outcome {
-  const told = deployments.map(({ error, ...deployment }) => (error ? { ...deployment, error: reported(error, 'deploy') } : deployment));
+  const told = deployments.map(({ error, ...deployment }) =>
+    error ? { ...deployment, error: reported(error, 'deploy') } : deployment,
+  );
   const pushFailed = deployments.find(({ error }) => error)?.error;
   const domains = [...new Set(verifications.map(({ domain }) => domain))];
   const unserved = domains.filter((domain) => !isServed(verifications.filter((one) => one.domain === domain)));
   const shared = { name, decision, deployments: told, verifications };
   if (pushFailed) return { ...shared, status: 'failed', error: reported(pushFailed, 'deploy') };
-  if (unserved.length > 0) return { ...shared, status: 'failed', error: reported(notServed(unserved, verifications), 'verify') };
+  if (unserved.length > 0)
+    return { ...shared, status: 'failed', error: reported(notServed(unserved, verifications), 'verify') };
   return { ...shared, status: decision.action === 'renew' ? 'renewed' : 'redeployed' };
 }
 
@@ -117,7 +120,7 @@ function notServed(domains: readonly string[], verifications: readonly Verificat
     code: 'NOT_SERVED',
     message: `The CDN took the certificate, but it was not served in time: ${edges.join(', ')}.`,
     retryable: true,
-    remedy: 'Wait for the next run, which deploys it again; if it stays so, ask the CDN\'s support with the request id.',
+    remedy: "Wait for the next run, which deploys it again; if it stays so, ask the CDN's support with the request id.",
   });
 }
 
@@ -127,12 +130,20 @@ export function withStanding(outcome: Outcome, { spec, domains }: Observation, r
   const { failures } = record;
   const isGood = outcome.status === 'renewed' || outcome.status === 'redeployed';
   const endsAt = isGood ? record.certificate?.notAfter : endOf(domains, outcome, record);
-  const standing = { identifiers: spec.identifiers, ...(endsAt !== undefined && { endsAt }), ...(failures && { failures }) };
+  const standing = {
+    identifiers: spec.identifiers,
+    ...(endsAt !== undefined && { endsAt }),
+    ...(failures && { failures }),
+  };
   return { ...outcome, standing };
 }
 
 /** The first end of what the domains were seen with, those left out that serve the stored certificate by now. */
-function endOf(domains: readonly DomainObservation[], { verifications = [] }: Outcome, { certificate }: CertificateRecord): string | undefined {
+function endOf(
+  domains: readonly DomainObservation[],
+  { verifications = [] }: Outcome,
+  { certificate }: CertificateRecord,
+): string | undefined {
   const waiting = domains.filter(({ domain }) => !isServed(verifications.filter((one) => one.domain === domain)));
   const ends = (waiting.length > 0 ? waiting : domains).flatMap(({ configured }) => {
     if (!configured) return [];
@@ -157,6 +168,8 @@ export function summary({ outcomes, error }: RunReport): string {
 
 function tally(outcomes: readonly Outcome[]): string {
   const statuses: readonly Status[] = ['renewed', 'redeployed', 'deferred', 'kept'];
-  const counted = statuses.map((status) => [status, outcomes.filter((outcome) => outcome.status === status).length] as const);
+  const counted = statuses.map(
+    (status) => [status, outcomes.filter((outcome) => outcome.status === status).length] as const,
+  );
   return counted.flatMap(([status, count]) => (count > 0 ? [`${count} ${status}`] : [])).join(', ') || 'none';
 }

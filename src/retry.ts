@@ -16,7 +16,7 @@ export interface Pace {
   readonly attempts: number;
 }
 
-export const DEFAULT_PACE: Pace = { base: 500, cap: 20_000, attempts: 6 };
+const DEFAULT_PACE: Pace = { base: 500, cap: 20_000, attempts: 6 };
 
 export interface RetryOptions {
   readonly deps: Pick<Deps, 'now' | 'random' | 'sleep' | 'deadline'>;

@@ -62,13 +62,24 @@ async function attempt(
     const error = toAutocertError(thrown);
     deps.log.error('run_failed', { step, error });
     const finishedAt = invocation.now().toISOString();
-    return { version: 1, runId, startedAt: startedAt.toISOString(), finishedAt, outcomes: [], error: reported(error, step) };
+    return {
+      version: 1,
+      runId,
+      startedAt: startedAt.toISOString(),
+      finishedAt,
+      outcomes: [],
+      error: reported(error, step),
+    };
   } finally {
     for (const connection of open) connection.close();
   }
 }
 
-function createDeps({ runId, endsAt, now, random, write }: Invocation, startedAt: Date, secrets: readonly Secret[]): Deps {
+function createDeps(
+  { runId, endsAt, now, random, write }: Invocation,
+  startedAt: Date,
+  secrets: readonly Secret[],
+): Deps {
   const time = endsAt.getTime() - startedAt.getTime();
   const margin = Math.min(Math.max(time * MARGIN.share, MARGIN.least), MARGIN.most);
   return {
@@ -87,7 +98,12 @@ async function readConfig(invocation: Invocation, deps: Deps, open: { close(): v
     env,
     region,
     async readObject({ bucket, key }) {
-      const oss = createOss({ endpoint: `https://oss-${region ?? 'cn-hangzhou'}.aliyuncs.com`, bucket, credentials: () => credentialsOf(invocation), deps });
+      const oss = createOss({
+        endpoint: `https://oss-${region ?? 'cn-hangzhou'}.aliyuncs.com`,
+        bucket,
+        credentials: () => credentialsOf(invocation),
+        deps,
+      });
       open.push(oss);
       const bytes = await oss.get(key);
       return bytes && new TextDecoder().decode(bytes);

@@ -64,7 +64,10 @@ export async function verify(
   let waiting = [...domains];
   for (let pause = 500; ; pause = Math.min(pause * 2, 15_000)) {
     const read = await Promise.all(
-      waiting.map(async (entry) => ({ entry, readings: judge(await edges.read(entry.domain, entry.cname), fingerprint) })),
+      waiting.map(async (entry) => ({
+        entry,
+        readings: judge(await edges.read(entry.domain, entry.cname), fingerprint),
+      })),
     );
     const left = giveUpAt - deps.now().getTime();
     const open = left > 0 ? read.filter(({ readings }) => !isServed(readings)) : [];

@@ -103,78 +103,146 @@ describe('decide', () => {
     ['stored, configured, served', 'keep Current', {}],
     ['a person asks', 'renew Forced', { context: { force: true } }],
     ['a name is added', 'renew IdentifiersChanged', { spec: { identifiers: ['www.example.com', 'example.com'] } }],
-    ['a name is taken away', 'renew IdentifiersChanged', { certificate: { identifiers: ['www.example.com', 'example.com'] } }],
-    ['the names are in another order', 'keep Current', {
-      spec: { identifiers: ['example.com', 'www.example.com'] },
-      certificate: { identifiers: ['www.example.com', 'example.com'] },
-    }],
+    [
+      'a name is taken away',
+      'renew IdentifiersChanged',
+      { certificate: { identifiers: ['www.example.com', 'example.com'] } },
+    ],
+    [
+      'the names are in another order',
+      'keep Current',
+      {
+        spec: { identifiers: ['example.com', 'www.example.com'] },
+        certificate: { identifiers: ['www.example.com', 'example.com'] },
+      },
+    ],
     ['the key type changes', 'renew KeyOrProfileChanged', { spec: { keyType: 'ec256' } }],
     ['a profile is set', 'renew KeyOrProfileChanged', { spec: { profile: 'shortlived' } }],
     ['a staging certificate is stored', 'renew IssuerChanged', { certificate: { directoryUrl: STAGING } }],
-    ['a fallback issued it', 'keep Current', {
-      certificate: { directoryUrl: STAGING },
-      context: { directoryUrls: [DIRECTORY, STAGING] },
-    }],
+    [
+      'a fallback issued it',
+      'keep Current',
+      {
+        certificate: { directoryUrl: STAGING },
+        context: { directoryUrls: [DIRECTORY, STAGING] },
+      },
+    ],
     ['it was revoked', 'renew Revoked', { certificate: { revoked: true } }],
     ['nine days are left of ninety', 'renew ExpiryImminent', { now: '2026-03-23T00:00:01Z' }],
     ['it has expired', 'renew ExpiryImminent', { now: '2026-06-01T00:00:00Z' }],
-    ['it has expired, whatever the CA advises', 'renew ExpiryImminent', {
-      now: '2026-04-02T00:00:00Z',
-      record: { advice: advice('2099-01-01T00:00:00.000Z') },
-    }],
-    ['it is about to expire while backing off', 'renew ExpiryImminent', {
-      now: '2026-03-31T00:00:00Z',
-      record: { failures: failures('2026-03-31T12:00:00.000Z') },
-    }],
-    ['it is due and backing off', 'keep BackingOff', {
-      now: '2026-03-10T00:00:00Z',
-      record: { failures: failures('2026-03-10T00:00:01.000Z') },
-    }],
-    ['it is due and has backed off', 'renew RenewalTimeReached', {
-      now: '2026-03-10T00:00:00Z',
-      record: { failures: failures('2026-03-10T00:00:00.000Z') },
-    }],
-    ['it was never issued and backs off', 'keep BackingOff', {
-      certificate: null,
-      record: { failures: failures('2026-02-01T00:00:01.000Z') },
-    }],
-    ['it is backing off and an edge serves another', 'deploy NotServed', {
-      now: '2026-03-10T00:00:00Z',
-      record: { failures: failures('2026-03-10T00:00:01.000Z') },
-      domain: { served: [{ domain: 'www.example.com', edge: '192.0.2.1:443', fingerprint: THEIRS }] },
-    }],
-    ['the selected time is past', 'renew SelectedTimeReached', { record: { advice: advice('2026-01-31T00:00:00.000Z') } }],
-    ['the selected time passes before the next run', 'renew SelectedTimeReached', {
-      record: { advice: advice('2026-02-01T06:00:00.000Z') },
-    }],
-    ['the selected time is after the next run', 'keep Current', { record: { advice: advice('2026-02-01T06:00:00.001Z') } }],
+    [
+      'it has expired, whatever the CA advises',
+      'renew ExpiryImminent',
+      {
+        now: '2026-04-02T00:00:00Z',
+        record: { advice: advice('2099-01-01T00:00:00.000Z') },
+      },
+    ],
+    [
+      'it is about to expire while backing off',
+      'renew ExpiryImminent',
+      {
+        now: '2026-03-31T00:00:00Z',
+        record: { failures: failures('2026-03-31T12:00:00.000Z') },
+      },
+    ],
+    [
+      'it is due and backing off',
+      'keep BackingOff',
+      {
+        now: '2026-03-10T00:00:00Z',
+        record: { failures: failures('2026-03-10T00:00:01.000Z') },
+      },
+    ],
+    [
+      'it is due and has backed off',
+      'renew RenewalTimeReached',
+      {
+        now: '2026-03-10T00:00:00Z',
+        record: { failures: failures('2026-03-10T00:00:00.000Z') },
+      },
+    ],
+    [
+      'it was never issued and backs off',
+      'keep BackingOff',
+      {
+        certificate: null,
+        record: { failures: failures('2026-02-01T00:00:01.000Z') },
+      },
+    ],
+    [
+      'it is backing off and an edge serves another',
+      'deploy NotServed',
+      {
+        now: '2026-03-10T00:00:00Z',
+        record: { failures: failures('2026-03-10T00:00:01.000Z') },
+        domain: { served: [{ domain: 'www.example.com', edge: '192.0.2.1:443', fingerprint: THEIRS }] },
+      },
+    ],
+    [
+      'the selected time is past',
+      'renew SelectedTimeReached',
+      { record: { advice: advice('2026-01-31T00:00:00.000Z') } },
+    ],
+    [
+      'the selected time passes before the next run',
+      'renew SelectedTimeReached',
+      {
+        record: { advice: advice('2026-02-01T06:00:00.000Z') },
+      },
+    ],
+    [
+      'the selected time is after the next run',
+      'keep Current',
+      { record: { advice: advice('2026-02-01T06:00:00.001Z') } },
+    ],
     ['the last third begins', 'renew RenewalTimeReached', { now: '2026-03-02T00:00:00Z' }],
     ['the last third begins in a second', 'keep Current', { now: '2026-03-01T23:59:59Z' }],
-    ['the last third begins, and the CA advises a later time', 'keep Current', {
-      now: '2026-03-02T00:00:00Z',
-      record: { advice: advice('2026-03-10T00:00:00.000Z') },
-    }],
-    ['six days of life, half of it left', 'renew RenewalTimeReached', {
-      now: '2026-02-04T00:00:00Z',
-      certificate: { notBefore: '2026-02-01T00:00:00.000Z', notAfter: '2026-02-07T00:00:00.000Z' },
-    }],
-    ['six days of life, half a day left', 'renew ExpiryImminent', {
-      now: '2026-02-06T13:00:00Z',
-      certificate: { notBefore: '2026-02-01T00:00:00.000Z', notAfter: '2026-02-07T00:00:00.000Z' },
-    }],
+    [
+      'the last third begins, and the CA advises a later time',
+      'keep Current',
+      {
+        now: '2026-03-02T00:00:00Z',
+        record: { advice: advice('2026-03-10T00:00:00.000Z') },
+      },
+    ],
+    [
+      'six days of life, half of it left',
+      'renew RenewalTimeReached',
+      {
+        now: '2026-02-04T00:00:00Z',
+        certificate: { notBefore: '2026-02-01T00:00:00.000Z', notAfter: '2026-02-07T00:00:00.000Z' },
+      },
+    ],
+    [
+      'six days of life, half a day left',
+      'renew ExpiryImminent',
+      {
+        now: '2026-02-06T13:00:00Z',
+        certificate: { notBefore: '2026-02-01T00:00:00.000Z', notAfter: '2026-02-07T00:00:00.000Z' },
+      },
+    ],
     ['the CDN has no certificate', 'deploy NotDeployed', { domain: { configured: undefined, served: [] } }],
     ['it was overwritten by hand', 'deploy NotDeployed', { domain: { configured: foreign } }],
-    ['one edge serves another', 'deploy NotServed', {
-      domain: {
-        served: [
-          { domain: 'www.example.com', edge: '192.0.2.1:443', fingerprint: OURS },
-          { domain: 'www.example.com', edge: '192.0.2.2:443', fingerprint: THEIRS },
-        ],
+    [
+      'one edge serves another',
+      'deploy NotServed',
+      {
+        domain: {
+          served: [
+            { domain: 'www.example.com', edge: '192.0.2.1:443', fingerprint: OURS },
+            { domain: 'www.example.com', edge: '192.0.2.2:443', fingerprint: THEIRS },
+          ],
+        },
       },
-    }],
-    ['one edge does not answer', 'keep Current', {
-      domain: { served: [{ domain: 'www.example.com', edge: '192.0.2.1:443', unreachable: 'ECONNREFUSED' }] },
-    }],
+    ],
+    [
+      'one edge does not answer',
+      'keep Current',
+      {
+        domain: { served: [{ domain: 'www.example.com', edge: '192.0.2.1:443', unreachable: 'ECONNREFUSED' }] },
+      },
+    ],
     ['every domain is offline', 'keep Current', { certificate: null, domain: { status: 'offline' } }],
     ['the domain is gone', 'keep Current', { certificate: null, domain: { status: 'absent' } }],
   ])('%s: %s', (_, expected, situation) => {
@@ -199,7 +267,11 @@ describe('decide', () => {
       ['is in its last third', {}, '2026-09-02T00:00:00Z'],
       ['has expired', {}, '2027-01-02T00:00:00Z'],
       ['is self-signed', { selfSigned: true }, '2026-02-01T00:00:00Z'],
-      ['is from a staging CA', { issuer: "O=(STAGING) Let's Encrypt\nCN=(STAGING) Counterfeit Cashew R10" }, '2026-02-01T00:00:00Z'],
+      [
+        'is from a staging CA',
+        { issuer: "O=(STAGING) Let's Encrypt\nCN=(STAGING) Counterfeit Cashew R10" },
+        '2026-02-01T00:00:00Z',
+      ],
       ['does not cover the name', { identifiers: ['example.com'] }, '2026-02-01T00:00:00Z'],
       ['is not valid yet', { notBefore: new Date('2026-02-02T00:00:00Z') }, '2026-02-01T00:00:00Z'],
     ])('is taken over when that certificate %s', (_, facts, now) => {
@@ -219,8 +291,8 @@ describe('decide', () => {
     expect(decideIn({ spec: { identifiers: ['example.com'] } }).message).toBe(
       'The names changed: +example.com -www.example.com.',
     );
-    expect(decideIn({ now: '2026-03-10T00:00:00Z', record: { failures: failures('2026-03-10T00:00:01.000Z') } }).message).toBe(
-      '2 tries failed (ACME_DNS); the next is at 2026-03-10T00:00:01.000Z.',
-    );
+    expect(
+      decideIn({ now: '2026-03-10T00:00:00Z', record: { failures: failures('2026-03-10T00:00:01.000Z') } }).message,
+    ).toBe('2 tries failed (ACME_DNS); the next is at 2026-03-10T00:00:01.000Z.');
   });
 });

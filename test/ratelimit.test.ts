@@ -7,7 +7,11 @@ function mostInAnySecond(instants: readonly number[]): number {
   return Math.max(...instants.map((from) => instants.filter((at) => at >= from && at < from + 1_000).length));
 }
 
-async function starts(count: number, callsPerSecond: number, late: (nth: number) => number = () => 0): Promise<number[]> {
+async function starts(
+  count: number,
+  callsPerSecond: number,
+  late: (nth: number) => number = () => 0,
+): Promise<number[]> {
   let at = 0;
   let nth = 0;
   const deps = {

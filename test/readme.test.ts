@@ -33,7 +33,12 @@ function leaves(schema: Schema, path = ''): Leaf[] {
 function tableBelow(heading: string): string[][] {
   const lines = (README.split(`## ${heading}\n`)[1] ?? '').split('\n## ')[0]?.split('\n') ?? [];
   const rows = lines.filter((line) => line.startsWith('|')).slice(2);
-  return rows.map((row) => row.split('|').slice(1, -1).map((cell) => cell.trim()));
+  return rows.map((row) =>
+    row
+      .split('|')
+      .slice(1, -1)
+      .map((cell) => cell.trim()),
+  );
 }
 
 describe('the README', () => {

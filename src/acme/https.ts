@@ -24,7 +24,7 @@ export interface Exchange {
 }
 
 /** Nothing that ACME sends is bigger; the longest chain is some 20 KB. */
-export const LARGEST_BODY = 1024 * 1024;
+const LARGEST_BODY = 1024 * 1024;
 const LARGEST_HEADER = 16 * 1024;
 
 /** The request ended without a whole answer. `sent` is false only where it certainly never reached the server. */

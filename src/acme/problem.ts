@@ -84,7 +84,7 @@ export function parseProblem(value: unknown, status: number): ProblemDocument | 
 }
 
 /** The type without the ACME namespace: `caa`. */
-export function shortType(type: string): string {
+function shortType(type: string): string {
   return type.startsWith(PROBLEM_NAMESPACE) ? type.slice(PROBLEM_NAMESPACE.length) : type;
 }
 

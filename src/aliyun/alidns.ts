@@ -58,15 +58,26 @@ export function createAlidns({ rpc, endpoint, deps }: AlidnsOptions): Alidns {
     return rpc.call({ endpoint, version: VERSION, action, parameters: { ...parameters }, limiter, cleanUp });
   }
 
-  async function describeSubDomainRecords({ DomainName, RR, Type }: RecordName, { cleanUp = false } = {}): Promise<DnsRecord[]> {
+  async function describeSubDomainRecords(
+    { DomainName, RR, Type }: RecordName,
+    { cleanUp = false } = {},
+  ): Promise<DnsRecord[]> {
     const action = 'DescribeSubDomainRecords';
     const schema = v.object({ TotalCount: count, DomainRecords: list('Record', dnsRecord) });
     const SubDomain = RR === '@' ? DomainName : `${RR}.${DomainName}`;
-    const records = await allPages(action, (record: DnsRecord) => record.RecordId, async (PageNumber) => {
-      const parameters = { SubDomain, DomainName, Type, PageNumber, PageSize: '100' };
-      const { TotalCount, DomainRecords } = readAnswer(schema, await call(action, parameters, reads, cleanUp), action);
-      return { total: TotalCount, items: DomainRecords };
-    });
+    const records = await allPages(
+      action,
+      (record: DnsRecord) => record.RecordId,
+      async (PageNumber) => {
+        const parameters = { SubDomain, DomainName, Type, PageNumber, PageSize: '100' };
+        const { TotalCount, DomainRecords } = readAnswer(
+          schema,
+          await call(action, parameters, reads, cleanUp),
+          action,
+        );
+        return { total: TotalCount, items: DomainRecords };
+      },
+    );
     return records.filter((record) => record.RR.toLowerCase() === RR && record.Type === Type);
   }
 
@@ -74,10 +85,18 @@ export function createAlidns({ rpc, endpoint, deps }: AlidnsOptions): Alidns {
     describeDomains() {
       const action = 'DescribeDomains';
       const schema = v.object({ TotalCount: count, Domains: list('Domain', dnsDomain) });
-      return allPages(action, (domain: DnsDomain) => domain.DomainName, async (PageNumber) => {
-        const { TotalCount, Domains } = readAnswer(schema, await call(action, { PageNumber, PageSize: '100' }, reads), action);
-        return { total: TotalCount, items: Domains };
-      });
+      return allPages(
+        action,
+        (domain: DnsDomain) => domain.DomainName,
+        async (PageNumber) => {
+          const { TotalCount, Domains } = readAnswer(
+            schema,
+            await call(action, { PageNumber, PageSize: '100' }, reads),
+            action,
+          );
+          return { total: TotalCount, items: Domains };
+        },
+      );
     },
 
     describeSubDomainRecords,
@@ -122,7 +141,10 @@ function createTurns(deps: Pick<Deps, 'now' | 'sleep'>) {
         endedAt.set(zone, deps.now().getTime());
       }
     });
-    lastOf.set(zone, turn.catch(() => undefined));
+    lastOf.set(
+      zone,
+      turn.catch(() => undefined),
+    );
     return turn;
   };
 }

@@ -14,7 +14,9 @@ export function plain(value: unknown, depth = 0): unknown {
   if (value === null || typeof value !== 'object') return value;
   if (Array.isArray(value)) return value.map((entry: unknown) => plain(entry, depth + 1));
   if (isBigNumber(value)) return value.toFixed();
-  return Object.fromEntries(Object.entries(value).map(([key, entry]: [string, unknown]) => [key, plain(entry, depth + 1)]));
+  return Object.fromEntries(
+    Object.entries(value).map(([key, entry]: [string, unknown]) => [key, plain(entry, depth + 1)]),
+  );
 }
 
 function isBigNumber(value: object): value is { toFixed(): string } {
@@ -39,7 +41,11 @@ export function list<S extends v.GenericSchema>(container: string, entry: S) {
 }
 
 /** The part of an answer that is used. Throws RESPONSE_INVALID that names the first field that is not as documented. */
-export function readAnswer<S extends v.GenericSchema>(schema: S, answer: Record<string, unknown>, action: string): v.InferOutput<S> {
+export function readAnswer<S extends v.GenericSchema>(
+  schema: S,
+  answer: Record<string, unknown>,
+  action: string,
+): v.InferOutput<S> {
   const parsed = v.safeParse(schema, answer);
   if (parsed.success) return parsed.output;
   const issue = parsed.issues[0];

@@ -114,7 +114,9 @@ export function createCdn({ rpc, endpoint, api, callsPerSecond, deps }: CdnOptio
   /** Stands in for the write's answer, if the domain has this very certificate by now. */
   async function readBack({ domainName, fingerprint }: CdnCertificate): Promise<Record<string, unknown> | undefined> {
     const { answer, info } = await readCertificateInfo(domainName, { attempts: 2 });
-    return info?.ServerCertificateStatus === 'on' && fingerprintOf(info.ServerCertificate) === fingerprint ? answer : undefined;
+    return info?.ServerCertificateStatus === 'on' && fingerprintOf(info.ServerCertificate) === fingerprint
+      ? answer
+      : undefined;
   }
 
   async function setDomainServerCertificate(certificate: CdnCertificate): Promise<SetCertificateResult> {
@@ -146,7 +148,8 @@ export function createCdn({ rpc, endpoint, api, callsPerSecond, deps }: CdnOptio
       const answer = await call(action, { ...common, ...upload }, how);
       return { api: action, certName: name, requestId: String(answer['RequestId']) };
     } catch (error) {
-      if (!hasApiCode(error, 'CertNameAlreadyExists', 'CertificateContent.Duplicated', 'Certificate.Duplicated')) throw error;
+      if (!hasApiCode(error, 'CertNameAlreadyExists', 'CertificateContent.Duplicated', 'Certificate.Duplicated'))
+        throw error;
       const uploaded = await findUploaded(certificate, name);
       if (!uploaded) throw error;
       const { CertId, CertName, CertRegion = regionOf(endpoint) } = uploaded;
@@ -157,7 +160,9 @@ export function createCdn({ rpc, endpoint, api, callsPerSecond, deps }: CdnOptio
 
   async function findUploaded(certificate: CdnCertificate, name: string): Promise<ListedCertificate | undefined> {
     const action = 'DescribeCdnSSLCertificateList';
-    const schema = v.object({ CertificateListModel: v.object({ Count: count, CertList: list('Cert', listedCertificate) }) });
+    const schema = v.object({
+      CertificateListModel: v.object({ Count: count, CertList: list('Cert', listedCertificate) }),
+    });
     const all = await allPages(
       action,
       (entry: ListedCertificate) => `${entry.CertId} ${entry.CertRegion}`,
@@ -179,19 +184,35 @@ export function createCdn({ rpc, endpoint, api, callsPerSecond, deps }: CdnOptio
     describeUserDomains() {
       const action = 'DescribeUserDomains';
       const schema = v.object({ TotalCount: count, Domains: list('PageData', userDomain) });
-      return allPages(action, (domain: UserDomain) => domain.DomainName, async (PageNumber) => {
-        const { TotalCount, Domains } = readAnswer(schema, await call(action, { PageNumber, PageSize: '500' }), action);
-        return { total: TotalCount, items: Domains };
-      });
+      return allPages(
+        action,
+        (domain: UserDomain) => domain.DomainName,
+        async (PageNumber) => {
+          const { TotalCount, Domains } = readAnswer(
+            schema,
+            await call(action, { PageNumber, PageSize: '500' }),
+            action,
+          );
+          return { total: TotalCount, items: Domains };
+        },
+      );
     },
 
     describeCdnHttpsDomainList() {
       const action = 'DescribeCdnHttpsDomainList';
       const schema = v.object({ TotalCount: count, CertInfos: list('CertInfo', httpsDomain) });
-      return allPages(action, (domain: HttpsDomain) => domain.DomainName, async (PageNumber) => {
-        const { TotalCount, CertInfos } = readAnswer(schema, await call(action, { PageNumber, PageSize: '100' }), action);
-        return { total: TotalCount, items: CertInfos };
-      });
+      return allPages(
+        action,
+        (domain: HttpsDomain) => domain.DomainName,
+        async (PageNumber) => {
+          const { TotalCount, CertInfos } = readAnswer(
+            schema,
+            await call(action, { PageNumber, PageSize: '100' }),
+            action,
+          );
+          return { total: TotalCount, items: CertInfos };
+        },
+      );
     },
 
     async describeDomainCertificateInfo(domainName) {

@@ -78,30 +78,61 @@ function again(code: ErrorCode, remedy: string, pace?: Pace): Meaning {
   return pace === undefined ? { code, retryable: true, remedy } : { code, retryable: true, remedy, pace };
 }
 
-const throttled = again('CALL_THROTTLED', 'Lower cdn.callsPerSecond, or find what else calls the same API with this account.');
+const throttled = again(
+  'CALL_THROTTLED',
+  'Lower cdn.callsPerSecond, or find what else calls the same API with this account.',
+);
 const unavailable = again(
   'SERVICE_UNAVAILABLE',
   'Wait for the next run; if it goes on, look at the status page of Alibaba Cloud and open a ticket with the request id.',
   FEW,
 );
-const busy = again('SERVICE_BUSY', 'Wait until the domain is no longer "configuring" in the CDN console; the next run tries again.', CONFIGURING);
-const badCertificate = fatal('CERTIFICATE_REFUSED', 'Check the stored certificate with `openssl x509`, and issue it again if it is not a plain PEM chain.');
+const busy = again(
+  'SERVICE_BUSY',
+  'Wait until the domain is no longer "configuring" in the CDN console; the next run tries again.',
+  CONFIGURING,
+);
+const badCertificate = fatal(
+  'CERTIFICATE_REFUSED',
+  'Check the stored certificate with `openssl x509`, and issue it again if it is not a plain PEM chain.',
+);
 const badKey = fatal(
   'PRIVATE_KEY_REFUSED',
   'Use keyType rsa2048 for this certificate and issue it again: the API takes unencrypted PKCS#1 keys of the same certificate.',
 );
-const nameTaken = fatal('CERTIFICATE_NAME_TAKEN', 'Delete or rename the certificate of this name in SSL Certificates Service, then run again.');
-const unknownCertificate = fatal('CERTIFICATE_UNKNOWN', 'Check in SSL Certificates Service that the certificate exists and is not expired or deleted.');
+const nameTaken = fatal(
+  'CERTIFICATE_NAME_TAKEN',
+  'Delete or rename the certificate of this name in SSL Certificates Service, then run again.',
+);
+const unknownCertificate = fatal(
+  'CERTIFICATE_UNKNOWN',
+  'Check in SSL Certificates Service that the certificate exists and is not expired or deleted.',
+);
 const noPermission = fatal('PERMISSION_DENIED', `Allow ${ROLE} this action on this resource in its RAM policy.`);
-const badKeyPair = fatal('CREDENTIALS_REFUSED', `Check that the AccessKey belongs to this account and is active, or give the function a role instead.`);
+const badKeyPair = fatal(
+  'CREDENTIALS_REFUSED',
+  `Check that the AccessKey belongs to this account and is active, or give the function a role instead.`,
+);
 const refused = fatal('REQUEST_REFUSED', REPORT);
-const gone = fatal('API_GONE', 'Set cdn.api to SetCdnDomainSSLCertificate, or to auto, and check the endpoint of this product.');
+const gone = fatal(
+  'API_GONE',
+  'Set cdn.api to SetCdnDomainSSLCertificate, or to auto, and check the endpoint of this product.',
+);
 const suspended = fatal('ACCOUNT_SUSPENDED', 'Settle the bill of the account or activate the service in the console.');
 const offline = fatal('DOMAIN_OFFLINE', 'Start the domain in the CDN console, or take it out of the configuration.');
-const protectedDomain = fatal('DOMAIN_PROTECTED', 'Ask Alibaba Cloud support to lift the protection mode of this domain.');
-const clock = fatal('CLOCK_SKEWED', 'Set the clock of the machine: the API refuses requests that are more than 15 minutes off.');
+const protectedDomain = fatal(
+  'DOMAIN_PROTECTED',
+  'Ask Alibaba Cloud support to lift the protection mode of this domain.',
+);
+const clock = fatal(
+  'CLOCK_SKEWED',
+  'Set the clock of the machine: the API refuses requests that are more than 15 minutes off.',
+);
 const zoneLocked = fatal('DNS_ZONE_LOCKED', 'Unlock or renew the domain in the Alibaba Cloud DNS console.');
-const zoneMissing = fatal('DNS_ZONE_NOT_FOUND', 'Check that the zone is in Alibaba Cloud DNS and belongs to the account of this function.');
+const zoneMissing = fatal(
+  'DNS_ZONE_NOT_FOUND',
+  'Check that the zone is in Alibaba Cloud DNS and belongs to the account of this function.',
+);
 
 /**
  * By `Code`, never by HTTP status alone: the statuses differ between products and pages. Sources: the error code tables of
@@ -133,7 +164,10 @@ const MEANINGS: ReadonlyMap<string, Meaning> = new Map<string, Meaning>([
 
   // CDN: the account and the domain.
   ['ServiceBusy', busy],
-  ['SystemUpgrading', again('SERVICE_BUSY', 'Wait until the upgrade of CDN is over; the next run tries again.', CONFIGURING)],
+  [
+    'SystemUpgrading',
+    again('SERVICE_BUSY', 'Wait until the upgrade of CDN is over; the next run tries again.', CONFIGURING),
+  ],
   [
     'IllegalOperation',
     fatal(
@@ -141,14 +175,23 @@ const MEANINGS: ReadonlyMap<string, Meaning> = new Map<string, Meaning>([
       'Check that the domain belongs to this account, accelerates HTTPS requests and is not a live streaming domain.',
     ),
   ],
-  ['IllegalOperationDomain', fatal('DOMAIN_REFUSED', 'Check in the CDN console that the domain belongs to this account and may be changed.')],
+  [
+    'IllegalOperationDomain',
+    fatal('DOMAIN_REFUSED', 'Check in the CDN console that the domain belongs to this account and may be changed.'),
+  ],
   ['AuthenticationFailed', noPermission],
   ['OperationDenied', suspended],
   ['CdnServiceNotFound', suspended],
-  ['InvalidDomain.NotFound', fatal('DOMAIN_NOT_FOUND', 'Add the domain to CDN in this account, or take it out of the configuration.')],
+  [
+    'InvalidDomain.NotFound',
+    fatal('DOMAIN_NOT_FOUND', 'Add the domain to CDN in this account, or take it out of the configuration.'),
+  ],
   ['InvalidDomain.Offline', offline],
   ['InvalidDomain.notOnline', offline],
-  ['InvalidDomain.Configure_failed', fatal('DOMAIN_REFUSED', 'Repair the failed configuration of the domain in the CDN console.')],
+  [
+    'InvalidDomain.Configure_failed',
+    fatal('DOMAIN_REFUSED', 'Repair the failed configuration of the domain in the CDN console.'),
+  ],
   ['DomainInProtectedMode', protectedDomain],
   ['DomainInSafeMode', protectedDomain],
   ['DomainNameOverLimit', refused],
@@ -163,8 +206,14 @@ const MEANINGS: ReadonlyMap<string, Meaning> = new Map<string, Meaning>([
   ['Certificate.DecodeError', badCertificate],
   ['ServerCertificate.MissingParameter', badCertificate],
   ['SSLPub.MissingParameter', badCertificate],
-  ['Certificate.Expired', fatal('CERTIFICATE_REFUSED', 'Issue the certificate again: the one that was sent has expired.')],
-  ['Certificate.MissMatch', fatal('PRIVATE_KEY_REFUSED', 'Issue the certificate again: its private key is another one.')],
+  [
+    'Certificate.Expired',
+    fatal('CERTIFICATE_REFUSED', 'Issue the certificate again: the one that was sent has expired.'),
+  ],
+  [
+    'Certificate.MissMatch',
+    fatal('PRIVATE_KEY_REFUSED', 'Issue the certificate again: its private key is another one.'),
+  ],
   ['InvalidPrivateKey', badKey],
   ['InvalidSSLPri', badKey],
   ['sslPri.Error', badKey],
@@ -178,14 +227,27 @@ const MEANINGS: ReadonlyMap<string, Meaning> = new Map<string, Meaning>([
   ['Certificate.Duplicated', nameTaken],
   ['CertNameAlreadyExists', nameTaken],
   ['CertificateContent.Duplicated', nameTaken],
-  ['Certificate.NotPermittedOff', fatal('DOMAIN_REFUSED', 'Leave HTTPS of this domain on: turning it off would change its scheduling.')],
+  [
+    'Certificate.NotPermittedOff',
+    fatal('DOMAIN_REFUSED', 'Leave HTTPS of this domain on: turning it off would change its scheduling.'),
+  ],
   [
     'Certificate.SettedNotEffect',
-    fatal('CERTIFICATE_NOT_IN_EFFECT', 'Open a ticket with CDN support: the certificate is set but not in effect at the edges.'),
+    fatal(
+      'CERTIFICATE_NOT_IN_EFFECT',
+      'Open a ticket with CDN support: the certificate is set but not in effect at the edges.',
+    ),
   ],
   ['CertStorage.failed', unavailable],
   ['CreateCertificateFailed', unavailable],
-  ['DeleteFailed', again('SERVICE_UNAVAILABLE', 'Delete the old certificate of this domain in the console, then run again.', ONCE_MORE)],
+  [
+    'DeleteFailed',
+    again(
+      'SERVICE_UNAVAILABLE',
+      'Delete the old certificate of this domain in the console, then run again.',
+      ONCE_MORE,
+    ),
+  ],
 
   // CDN: a request that this program should not have built.
   ['InvalidServerCertificateStatus.ValueNotSupported', refused],
@@ -198,13 +260,25 @@ const MEANINGS: ReadonlyMap<string, Meaning> = new Map<string, Meaning>([
   ['InvalidEnv', refused],
 
   // Alibaba Cloud DNS.
-  ['LastOperationNotFinished', again('SERVICE_BUSY', 'Run again: Alibaba Cloud DNS is still busy with an earlier change.', LAST_OPERATION)],
-  ['DomainRecordDuplicate', fatal('DNS_RECORD_CONFLICT', 'Delete the equal record in the Alibaba Cloud DNS console, then run again.')],
+  [
+    'LastOperationNotFinished',
+    again('SERVICE_BUSY', 'Run again: Alibaba Cloud DNS is still busy with an earlier change.', LAST_OPERATION),
+  ],
+  [
+    'DomainRecordDuplicate',
+    fatal('DNS_RECORD_CONFLICT', 'Delete the equal record in the Alibaba Cloud DNS console, then run again.'),
+  ],
   [
     'DomainRecordConflict',
-    fatal('DNS_RECORD_CONFLICT', 'Delete the record that stands at the challenge name, or let it be a CNAME to a zone of this account.'),
+    fatal(
+      'DNS_RECORD_CONFLICT',
+      'Delete the record that stands at the challenge name, or let it be a CNAME to a zone of this account.',
+    ),
   ],
-  ['QuotaExceeded.Record', fatal('DNS_RECORD_QUOTA', 'Delete records that are no longer needed, or raise the edition of the zone.')],
+  [
+    'QuotaExceeded.Record',
+    fatal('DNS_RECORD_QUOTA', 'Delete records that are no longer needed, or raise the edition of the zone.'),
+  ],
   ['DomainRecordNotBelongToUser', fatal('REQUEST_REFUSED', 'Check that the record still exists in this account.')],
   ['InvalidDomainName.NoExist', zoneMissing],
   ['IncorrectDomainUser', zoneMissing],
@@ -231,7 +305,10 @@ export function meaningOf(apiCode: string, httpStatus: number | undefined): Mean
   if (THROTTLING.test(apiCode)) return throttled;
   if (SECURITY_TOKEN.test(apiCode)) {
     const code = apiCode === 'InvalidSecurityToken.Expired' ? 'CREDENTIALS_EXPIRED' : 'CREDENTIALS_REFUSED';
-    return fatal(code, 'Invoke the function again: the security token of its role was read anew and is refused all the same.');
+    return fatal(
+      code,
+      'Invoke the function again: the security token of its role was read anew and is refused all the same.',
+    );
   }
   if (FORBIDDEN.test(apiCode)) return noPermission;
   return meaningOfStatus(httpStatus);
@@ -241,7 +318,10 @@ export function meaningOf(apiCode: string, httpStatus: number | undefined): Mean
 export function meaningOfStatus(httpStatus: number | undefined): Meaning {
   if (httpStatus === 429) return throttled;
   if (httpStatus !== undefined && httpStatus >= 500) return unavailable;
-  return fatal('REQUEST_REFUSED', 'Look the code up in the API reference of this product, and report it with the request id.');
+  return fatal(
+    'REQUEST_REFUSED',
+    'Look the code up in the API reference of this product, and report it with the request id.',
+  );
 }
 
 /** Is this the API saying that the stored STS token is no longer good? Reading it again may help once. */

@@ -24,12 +24,22 @@ export function toAliyunError(thrown: unknown, context: FailureContext): AliyunE
   const { action, host, timedOutAfter } = context;
   if (timedOutAfter !== undefined || nameOf(thrown) === 'RequestTimeoutError') {
     const limit = timedOutAfter === undefined ? '' : ` within ${timedOutAfter} ms`;
-    return unreachable(context, `${host} did not answer${limit}`, { retryable: true, outcomeUnknown: true, cause: 'ETIMEDOUT' });
+    return unreachable(context, `${host} did not answer${limit}`, {
+      retryable: true,
+      outcomeUnknown: true,
+      cause: 'ETIMEDOUT',
+    });
   }
-  if (thrown instanceof Error && 'data' in thrown && isRecord(thrown.data)) return refusal(thrown, thrown.data, context);
-  const errno = thrown instanceof Error && 'code' in thrown && typeof thrown.code === 'string' ? thrown.code : undefined;
+  if (thrown instanceof Error && 'data' in thrown && isRecord(thrown.data))
+    return refusal(thrown, thrown.data, context);
+  const errno =
+    thrown instanceof Error && 'code' in thrown && typeof thrown.code === 'string' ? thrown.code : undefined;
   if (errno !== undefined && TLS.test(errno)) {
-    return unreachable(context, `the TLS handshake with ${host} failed`, { retryable: false, outcomeUnknown: false, cause: errno });
+    return unreachable(context, `the TLS handshake with ${host} failed`, {
+      retryable: false,
+      outcomeUnknown: false,
+      cause: errno,
+    });
   }
   if (errno !== undefined) {
     const outcomeUnknown = !NOT_SENT.test(errno);
@@ -130,7 +140,8 @@ export function responseOf(thrown: unknown): { status: number | undefined; heade
 /** `x-acs-retry-after` is milliseconds; `Retry-After` (RFC 9110 section 10.2.3) is seconds or a date. */
 function retryAfter(headers: Record<string, unknown>, now: Date): Date | undefined {
   const milliseconds = headers['x-acs-retry-after'];
-  if (typeof milliseconds === 'string' && /^\d{1,9}$/.test(milliseconds)) return new Date(now.getTime() + Number(milliseconds));
+  if (typeof milliseconds === 'string' && /^\d{1,9}$/.test(milliseconds))
+    return new Date(now.getTime() + Number(milliseconds));
   const plain = headers['retry-after'];
   if (typeof plain !== 'string') return undefined;
   if (/^\d{1,6}$/.test(plain)) return new Date(now.getTime() + Number(plain) * 1_000);

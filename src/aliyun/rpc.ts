@@ -55,9 +55,9 @@ const CORRECTABLE_SKEW = 3_600_000;
 
 /** The common parameters of the RPC signature, version 1.0. Those are ours alone, in whatever case. */
 const RESERVED = new Set(
-  ['Action', 'Version', 'Format', 'AccessKeyId', 'Signature', 'SignatureMethod', 'SignatureVersion', 'SignatureNonce'].concat(
-    'SignatureType', 'Timestamp', 'SecurityToken',
-  ).map((name) => name.toLowerCase()),
+  ['Action', 'Version', 'Format', 'AccessKeyId', 'Signature', 'SignatureMethod', 'SignatureVersion', 'SignatureNonce']
+    .concat('SignatureType', 'Timestamp', 'SecurityToken')
+    .map((name) => name.toLowerCase()),
 );
 const PARAMETER_NAME = /^[A-Z][A-Za-z0-9]*(\.[A-Za-z0-9]+)*$/;
 

@@ -74,7 +74,11 @@ export function createAlidnsSolver({ alidns, dns, deps, patience }: AlidnsSolver
 
     async present(challenge) {
       const place = await add(await locate(nameOf(challenge)), challenge);
-      deps.log.info('challenge_record_added', { identifier: challenge.identifier, record: place.fqdn, zone: place.DomainName });
+      deps.log.info('challenge_record_added', {
+        identifier: challenge.identifier,
+        record: place.fqdn,
+        zone: place.DomainName,
+      });
       await propagation.waitForTxt(place.fqdn, challenge.keyAuthorization);
     },
 

@@ -45,7 +45,12 @@ const LONGEST_POLL = 5_000;
 /** The name exists not, or has no record of the type: an answer. Everything else is the lack of one. */
 const NO_RECORD = new Set(['ENOTFOUND', 'ENODATA']);
 
-export function createPropagation({ dns, deps, patience = 300_000, reserve = 10_000 }: PropagationOptions): Propagation {
+export function createPropagation({
+  dns,
+  deps,
+  patience = 300_000,
+  reserve = 10_000,
+}: PropagationOptions): Propagation {
   const resolver = resolverFor(dns.resolvers, 2);
   /** Queries in a row that a server left without a usable answer, kept for the whole run: a dead server costs its time once. */
   const misses = new Map<string, number>();
@@ -137,14 +142,22 @@ export function createPropagation({ dns, deps, patience = 300_000, reserve = 10_
   return { followCnames, waitForTxt };
 }
 
-async function askTxt(resolver: Resolver, name: string, value: string): Promise<{ usable: boolean; found: boolean; said: string }> {
+async function askTxt(
+  resolver: Resolver,
+  name: string,
+  value: string,
+): Promise<{ usable: boolean; found: boolean; said: string }> {
   try {
     const found = (await resolver.resolveTxt(name)).some((chunks) => chunks.join('') === value);
     return { usable: true, found, said: 'answers with other values' };
   } catch (error) {
     const code = errnoOf(error);
     const usable = NO_RECORD.has(code);
-    return { usable, found: false, said: usable ? 'answers that there is no such record' : `gives no answer (${code})` };
+    return {
+      usable,
+      found: false,
+      said: usable ? 'answers that there is no such record' : `gives no answer (${code})`,
+    };
   }
 }
 
@@ -153,7 +166,8 @@ function resolverFor(servers: readonly string[], tries: number): Resolver {
   try {
     if (servers.length > 0) resolver.setServers(servers);
   } catch {
-    const remedy = 'Write each of dns.resolvers as an IP address, with a port if need be: 223.5.5.5, 127.0.0.1:5353, [::1]:5353.';
+    const remedy =
+      'Write each of dns.resolvers as an IP address, with a port if need be: 223.5.5.5, 127.0.0.1:5353, [::1]:5353.';
     throw failure('CONFIG_INVALID', false, `dns.resolvers: ${servers.join(', ')} are not all addresses`, remedy);
   }
   return resolver;
@@ -183,7 +197,12 @@ function lookupFailed(name: string, type: string, errno: string): AutocertError 
 
 function cnameLoop(name: string, chain: readonly string[]): AutocertError {
   const message = `the CNAME records of ${name} lead nowhere: ${chain.join(' -> ')}`;
-  return failure('DNS_CNAME_LOOP', false, message, `Correct the CNAME records of ${name}: at most ${DEEPEST}, and no circle.`);
+  return failure(
+    'DNS_CNAME_LOOP',
+    false,
+    message,
+    `Correct the CNAME records of ${name}: at most ${DEEPEST}, and no circle.`,
+  );
 }
 
 function notPropagated(name: string, lagging: ReadonlyMap<string, string>): AutocertError {

@@ -47,7 +47,9 @@ function embeddedIpv4(address: string): string | undefined {
   if (!isIPv6(address)) return undefined;
   // The WHATWG parser brings every spelling to one.
   const host = new URL(`http://[${address}]/`).hostname.slice(1, -1);
-  const match = /^(?:::ffff:|64:ff9b::)([0-9a-f]{1,4}):([0-9a-f]{1,4})$/.exec(host) ?? /^2002:([0-9a-f]{1,4}):([0-9a-f]{1,4}):/.exec(host);
+  const match =
+    /^(?:::ffff:|64:ff9b::)([0-9a-f]{1,4}):([0-9a-f]{1,4})$/.exec(host) ??
+    /^2002:([0-9a-f]{1,4}):([0-9a-f]{1,4}):/.exec(host);
   const groups = match?.slice(1).map((group) => Number.parseInt(group, 16));
   return groups?.flatMap((group) => [group >> 8, group & 0xff]).join('.');
 }

@@ -26,7 +26,11 @@ export async function postJson(
   { post }: Transport,
   more: { readonly headers?: Readonly<Record<string, string>>; readonly query?: Readonly<Record<string, string>> } = {},
 ): Promise<Incoming> {
-  const headers = { 'content-type': 'application/json; charset=utf-8', 'user-agent': 'aliyun-cdn-autocert', ...more.headers };
+  const headers = {
+    'content-type': 'application/json; charset=utf-8',
+    'user-agent': 'aliyun-cdn-autocert',
+    ...more.headers,
+  };
   const answer = await post({
     method: 'POST',
     url: withQuery(entry, more.query ?? {}),
@@ -35,7 +39,13 @@ export async function postJson(
   });
   if (answer.status === 429) throw throttled(entry, answer.body, answer.headers['retry-after']);
   if (answer.status >= 500) {
-    throw failure(entry, 'SERVICE_UNAVAILABLE', `it answered with status ${answer.status}`, 'Wait: the service of the channel is down.', true);
+    throw failure(
+      entry,
+      'SERVICE_UNAVAILABLE',
+      `it answered with status ${answer.status}`,
+      'Wait: the service of the channel is down.',
+      true,
+    );
   }
   return answer;
 }
@@ -43,7 +53,12 @@ export async function postJson(
 function withQuery(entry: NotifyConfig, query: Readonly<Record<string, string>>): Secret {
   const text = entry.url?.reveal() ?? '';
   if (!URL.canParse(text)) {
-    throw failure(entry, 'CONFIG_INVALID', 'it has no usable url', 'Give this entry of `notify` the url that the channel shows.');
+    throw failure(
+      entry,
+      'CONFIG_INVALID',
+      'it has no usable url',
+      'Give this entry of `notify` the url that the channel shows.',
+    );
   }
   const url = new URL(text);
   for (const [name, value] of Object.entries(query)) url.searchParams.set(name, value);
@@ -71,10 +86,21 @@ export function throttled(entry: NotifyConfig, words: string, seconds?: string |
   const told = Number.isFinite(wait) && wait > 0 ? ` It wants a pause of ${wait} s.` : '';
   const remedy = 'Send less to this channel from elsewhere: autocert itself sends one message a run at most.';
   // Within a run there is no time for such pauses, and a second message at once would lengthen the ban.
-  return failure(entry, 'CALL_THROTTLED', `it takes no more messages for now (${quoted(entry, words)}).${told}`, remedy);
+  return failure(
+    entry,
+    'CALL_THROTTLED',
+    `it takes no more messages for now (${quoted(entry, words)}).${told}`,
+    remedy,
+  );
 }
 
-export function failure(entry: NotifyConfig, code: ErrorCode, message: string, remedy: string, retryable = false): AutocertError {
+export function failure(
+  entry: NotifyConfig,
+  code: ErrorCode,
+  message: string,
+  remedy: string,
+  retryable = false,
+): AutocertError {
   return new AutocertError({ code, message: `${entry.channel}: ${message}`, retryable, remedy });
 }
 

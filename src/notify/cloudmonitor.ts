@@ -11,7 +11,12 @@ const MOST_BYTES = 4000;
  */
 export const sendCloudmonitor: Send = async (entry, message, { rpc, region, deps }) => {
   if (entry.url === undefined && region === undefined) {
-    throw failure(entry, 'CONFIG_INVALID', 'its region is not known', 'Set `region` in the configuration, such as cn-hangzhou.');
+    throw failure(
+      entry,
+      'CONFIG_INVALID',
+      'its region is not known',
+      'Set `region` in the configuration, such as cn-hangzhou.',
+    );
   }
   await rpc.call({
     endpoint: entry.url?.reveal() ?? `https://metrics.${region}.aliyuncs.com`,

@@ -13,11 +13,18 @@ const TOO_FAST = new Set([130_101, 410_100, 660_026]);
  */
 export const sendDingtalk: Send = async (entry, message, transport) => {
   const body = JSON.stringify({ msgtype: 'text', text: { content: plainText(message, MOST_BYTES) } });
-  const answer = jsonOf(await postJson(entry, body, transport, { query: signature(entry.secret?.reveal(), transport.deps.now()) }));
+  const answer = jsonOf(
+    await postJson(entry, body, transport, { query: signature(entry.secret?.reveal(), transport.deps.now()) }),
+  );
   if (answer['errcode'] === 0) return;
   const [code, words] = [Number(answer['errcode']), String(answer['errmsg'] ?? '')];
   if (TOO_FAST.has(code)) throw throttled(entry, words);
-  throw refusal(entry, code, words, 'Check url and secret against the robot, and that its keyword, if it has one, is autocert.');
+  throw refusal(
+    entry,
+    code,
+    words,
+    'Check url and secret against the robot, and that its keyword, if it has one, is autocert.',
+  );
 };
 
 function signature(secret: string | undefined, now: Date): Record<string, string> {

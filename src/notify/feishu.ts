@@ -21,7 +21,12 @@ export const sendFeishu: Send = async (entry, message, transport) => {
   if (code === 0) return;
   const words = String(answer['msg'] ?? answer['StatusMessage'] ?? '');
   if (TOO_FAST.has(code)) throw throttled(entry, words);
-  throw refusal(entry, code, words, 'Check url and secret against the robot, and that its keyword, if it has one, is autocert.');
+  throw refusal(
+    entry,
+    code,
+    words,
+    'Check url and secret against the robot, and that its keyword, if it has one, is autocert.',
+  );
 };
 
 function signature(secret: string | undefined, now: Date): { timestamp?: string; sign?: string } {

@@ -43,7 +43,9 @@ export function markdown(message: Message, most = Number.POSITIVE_INFINITY): str
   return fitted(message, most, (shown, left) => {
     const { language, title, remarks } = message;
     const sections = shown.map(({ heading, facts }) => {
-      const lines = facts.map(([label, value]) => `- **${escapeMarkdown(label)}**${COLON[language]}${escapeMarkdown(value)}`);
+      const lines = facts.map(
+        ([label, value]) => `- **${escapeMarkdown(label)}**${COLON[language]}${escapeMarkdown(value)}`,
+      );
       return [`**${escapeMarkdown(heading)}**`, lines.join('\n')].join('\n\n');
     });
     const more = left > 0 ? [MORE[language](left)] : [];

@@ -67,7 +67,8 @@ export function createPost({ deps, allowLoopback, ca, timeout = 10_000, resolve 
     check(url, addresses, allowLoopback);
     const left = Math.max(1, endsAt - deps.now().getTime());
     const answer = await send(url, outgoing, { addresses, ca, timeout: left });
-    if (answer.status >= 300 && answer.status < 400) throw refused(`it answered with a redirect (${answer.status}), which is not followed`);
+    if (answer.status >= 300 && answer.status < 400)
+      throw refused(`it answered with a redirect (${answer.status}), which is not followed`);
     return answer;
   };
 }
@@ -77,10 +78,16 @@ async function resolveAll(host: string): Promise<readonly Address[]> {
 }
 
 /** The name's addresses, or an error that says no more than that there are none. */
-async function within(milliseconds: number, addresses: Promise<readonly Address[]> | readonly Address[]): Promise<readonly Address[]> {
+async function within(
+  milliseconds: number,
+  addresses: Promise<readonly Address[]> | readonly Address[],
+): Promise<readonly Address[]> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(unreachable(`its name was not resolved within ${milliseconds} ms`, true)), milliseconds);
+    timer = setTimeout(
+      () => reject(unreachable(`its name was not resolved within ${milliseconds} ms`, true)),
+      milliseconds,
+    );
   });
   try {
     return await Promise.race([Promise.resolve(addresses), late]);
@@ -99,7 +106,8 @@ function check(url: URL, addresses: readonly Address[], allowLoopback: boolean):
   const refusedKind = kinds.find((kind) => kind === 'internal' || (kind === 'loopback' && !allowLoopback));
   if (refusedKind !== undefined) throw refused('its host is this machine or in a private network');
   if (url.protocol === 'https:') return;
-  if (url.protocol !== 'http:' || kinds.some((kind) => kind !== 'loopback')) throw refused('the URL is not an https URL');
+  if (url.protocol !== 'http:' || kinds.some((kind) => kind !== 'loopback'))
+    throw refused('the URL is not an https URL');
 }
 
 interface SendOptions {
@@ -109,12 +117,27 @@ interface SendOptions {
   readonly timeout: number;
 }
 
-function send(url: URL, { method, headers, body }: Outgoing, { addresses, ca, timeout }: SendOptions): Promise<Incoming> {
+function send(
+  url: URL,
+  { method, headers, body }: Outgoing,
+  { addresses, ca, timeout }: SendOptions,
+): Promise<Incoming> {
   return new Promise((resolve, reject) => {
-    const options: RequestOptions = { agent: false, method, headers: { ...headers }, maxHeaderSize: LARGEST_HEADER, lookup: known(addresses) };
+    const options: RequestOptions = {
+      agent: false,
+      method,
+      headers: { ...headers },
+      maxHeaderSize: LARGEST_HEADER,
+      lookup: known(addresses),
+    };
     const outgoing =
       url.protocol === 'https:'
-        ? httpsRequest(url, { ...options, rejectUnauthorized: true, minVersion: 'TLSv1.2', ...(ca !== undefined && { ca }) })
+        ? httpsRequest(url, {
+            ...options,
+            rejectUnauthorized: true,
+            minVersion: 'TLSv1.2',
+            ...(ca !== undefined && { ca }),
+          })
         : httpRequest(url, options);
     const fail = (error: AutocertError): void => {
       clearTimeout(timer);
@@ -134,7 +157,11 @@ function send(url: URL, { method, headers, body }: Outgoing, { addresses, ca, ti
       incoming.on('error', (error) => fail(toError(error)));
       incoming.on('end', () => {
         clearTimeout(timer);
-        resolve({ status: incoming.statusCode ?? 0, headers: incoming.headers, body: Buffer.concat(chunks).toString() });
+        resolve({
+          status: incoming.statusCode ?? 0,
+          headers: incoming.headers,
+          body: Buffer.concat(chunks).toString(),
+        });
       });
     });
     outgoing.end(body);

@@ -1,7 +1,7 @@
 import { createHmac } from 'node:crypto';
 import type { NotifyConfig } from '../config.ts';
 import { failure, postJson, refusal, type Send } from './channel.ts';
-import { markdown, type Message, plainText } from './message.ts';
+import { type Message, markdown, plainText } from './message.ts';
 
 const MOST_BYTES = 60_000;
 
@@ -12,17 +12,25 @@ const MOST_BYTES = 60_000;
  * `<timestamp>.<body>`. Every 2xx is success.
  */
 export const sendWebhook: Send = async (entry, message, transport) => {
-  const body = entry.template === undefined ? JSON.stringify(defaultBody(message)) : fill(entry, entry.template, message);
+  const body =
+    entry.template === undefined ? JSON.stringify(defaultBody(message)) : fill(entry, entry.template, message);
   const timestamp = String(Math.floor(transport.deps.now().getTime() / 1000));
   const headers = { 'x-autocert-timestamp': timestamp, ...signature(entry.secret?.reveal(), timestamp, body) };
   const answer = await postJson(entry, body, transport, { headers });
   if (answer.status >= 200 && answer.status < 300) return;
-  throw refusal(entry, answer.status, answer.body, 'Look into the log of the receiver; check url, secret and template of this entry of `notify`.');
+  throw refusal(
+    entry,
+    answer.status,
+    answer.body,
+    'Look into the log of the receiver; check url, secret and template of this entry of `notify`.',
+  );
 };
 
 function signature(secret: string | undefined, timestamp: string, body: string): Record<string, string> {
   if (secret === undefined) return {};
-  return { 'x-autocert-signature': `sha256=${createHmac('sha256', secret).update(`${timestamp}.${body}`).digest('hex')}` };
+  return {
+    'x-autocert-signature': `sha256=${createHmac('sha256', secret).update(`${timestamp}.${body}`).digest('hex')}`,
+  };
 }
 
 function defaultBody(message: Message): object {
@@ -54,5 +62,10 @@ function fill(entry: NotifyConfig, template: string, message: Message): string {
 
 function badTemplate(entry: NotifyConfig, what: string, fields: Readonly<Record<string, string>>): Error {
   const known = Object.keys(fields).sort().join(', ');
-  return failure(entry, 'CONFIG_INVALID', `the template cannot be used: ${what}`, `Write the template as JSON; its fields are ${known}.`);
+  return failure(
+    entry,
+    'CONFIG_INVALID',
+    `the template cannot be used: ${what}`,
+    `Write the template as JSON; its fields are ${known}.`,
+  );
 }

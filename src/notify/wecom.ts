@@ -13,5 +13,10 @@ export const sendWecom: Send = async (entry, message, transport) => {
   if (answer['errcode'] === 0) return;
   const [code, words] = [Number(answer['errcode']), String(answer['errmsg'] ?? '')];
   if (code === TOO_FAST) throw throttled(entry, words);
-  throw refusal(entry, code, words, 'Check the key in the url against the group robot, and that the robot is still in the group.');
+  throw refusal(
+    entry,
+    code,
+    words,
+    'Check the key in the url against the group robot, and that the robot is still in the group.',
+  );
 };

@@ -14,7 +14,7 @@ export function storeError({ retryable = false, cause, ...failure }: StoreFailur
 }
 
 /** Segments of letters, digits and `! ( ) _ . * ~ @ = + -`: the same key is good for a file and for an object. */
-export function isStoreKey(key: string): boolean {
+function isStoreKey(key: string): boolean {
   if (key.length === 0 || key.length > 512) return false;
   return key.split('/').every((part) => /^[A-Za-z0-9!()_.*~@=+-]{1,128}$/.test(part) && part !== '.' && part !== '..');
 }

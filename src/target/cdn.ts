@@ -37,7 +37,8 @@ export function createCdnTarget({ cdn }: CdnTargetOptions): Target {
 
     async current(domain) {
       const info = await cdn.describeDomainCertificateInfo(toDomainName(domain));
-      if (info === undefined || info.ServerCertificateStatus !== 'on' || info.ServerCertificate === '') return undefined;
+      if (info === undefined || info.ServerCertificateStatus !== 'on' || info.ServerCertificate === '')
+        return undefined;
       return { name: info.CertName, type: info.CertType, pem: info.ServerCertificate };
     },
 
@@ -75,12 +76,17 @@ async function readAccount(cdn: Cdn): Promise<Account> {
     domains: userDomains.map((entry) => toTargetDomain(entry, certificates)),
     namesInUse,
     liveStreaming: new Set(
-      userDomains.filter((entry) => entry.CdnType.toLowerCase() === 'livestream').map((entry) => fromDomainName(entry.DomainName)),
+      userDomains
+        .filter((entry) => entry.CdnType.toLowerCase() === 'livestream')
+        .map((entry) => fromDomainName(entry.DomainName)),
     ),
   };
 }
 
-function toTargetDomain(entry: UserDomain, certificates: ReadonlyMap<string, TargetDomain['certificate']>): TargetDomain {
+function toTargetDomain(
+  entry: UserDomain,
+  certificates: ReadonlyMap<string, TargetDomain['certificate']>,
+): TargetDomain {
   const domain = fromDomainName(entry.DomainName);
   const certificate = certificates.get(domain);
   return {

@@ -7,14 +7,20 @@ import type { NewRecord } from '../sandbox/dns-zone.ts';
 import { ApiError } from '../sandbox/product.ts';
 import { startRpcServer } from '../sandbox/rpc-server.ts';
 import { ACCOUNT, credentials } from './account.ts';
-import { fastDeps, steppedDeps } from './loopback.ts';
+import { type fastDeps, steppedDeps } from './loopback.ts';
 
 async function situation(
   zones: Record<string, NewRecord[]>,
-  { settings = {}, deps = steppedDeps() }: { settings?: Record<string, DomainSettings>; deps?: ReturnType<typeof fastDeps> } = {},
+  {
+    settings = {},
+    deps = steppedDeps(),
+  }: { settings?: Record<string, DomainSettings>; deps?: ReturnType<typeof fastDeps> } = {},
 ) {
   const dns = await startDns({ zones });
-  const server = await startRpcServer({ products: [createAlidnsSandbox({ dns, domains: settings })], accounts: [ACCOUNT] });
+  const server = await startRpcServer({
+    products: [createAlidnsSandbox({ dns, domains: settings })],
+    accounts: [ACCOUNT],
+  });
   const rpc = createRpc({ credentials, deps });
   onTestFinished(async () => {
     rpc.close();
@@ -32,7 +38,12 @@ describe('records', () => {
     const one = await alidns.addDomainRecord({ ...NAME, Value: 'one' });
     const two = await alidns.addDomainRecord({ ...NAME, Value: 'two' });
     expect(new Set([one, two]).size).toBe(2);
-    expect(dns.records('example.com').filter(({ type }) => type === 'TXT').map(({ value }) => value)).toEqual(['one', 'two']);
+    expect(
+      dns
+        .records('example.com')
+        .filter(({ type }) => type === 'TXT')
+        .map(({ value }) => value),
+    ).toEqual(['one', 'two']);
   });
 
   test('a RecordId of 18 digits keeps every one of them', async () => {
@@ -50,8 +61,14 @@ describe('records', () => {
 
   test('33 a duplicate that has another value is not success', async () => {
     const { server, alidns } = await situation({ 'example.com': [] });
-    server.intercept(({ action }) => (action === 'AddDomainRecord' ? new ApiError(400, 'DomainRecordDuplicate', 'The DNS record already exists.') : undefined));
-    await expect(alidns.addDomainRecord({ ...NAME, Value: 'one' })).rejects.toMatchObject({ code: 'DNS_RECORD_CONFLICT' });
+    server.intercept(({ action }) =>
+      action === 'AddDomainRecord'
+        ? new ApiError(400, 'DomainRecordDuplicate', 'The DNS record already exists.')
+        : undefined,
+    );
+    await expect(alidns.addDomainRecord({ ...NAME, Value: 'one' })).rejects.toMatchObject({
+      code: 'DNS_RECORD_CONFLICT',
+    });
   });
 
   test.each([
@@ -69,7 +86,9 @@ describe('records', () => {
   test('33 an operation that is not finished is waited for, two to five seconds a time', async () => {
     const { server, alidns, deps } = await situation({ 'example.com': [] });
     server.intercept(({ action, nth }) =>
-      action === 'AddDomainRecord' && nth <= 2 ? new ApiError(400, 'LastOperationNotFinished', 'The last operation is not finished.') : undefined,
+      action === 'AddDomainRecord' && nth <= 2
+        ? new ApiError(400, 'LastOperationNotFinished', 'The last operation is not finished.')
+        : undefined,
     );
     const began = deps.now().getTime();
     await alidns.addDomainRecord({ ...NAME, Value: 'one' });
@@ -95,7 +114,9 @@ describe('records', () => {
 
   test('a failed write does not stop the next one to the zone', async () => {
     const { server, alidns } = await situation({ 'example.com': [] });
-    server.intercept(({ action, nth }) => (action === 'AddDomainRecord' && nth === 1 ? new ApiError(400, 'QuotaExceeded.Record', 'full') : undefined));
+    server.intercept(({ action, nth }) =>
+      action === 'AddDomainRecord' && nth === 1 ? new ApiError(400, 'QuotaExceeded.Record', 'full') : undefined,
+    );
     const [one, two] = await Promise.allSettled([
       alidns.addDomainRecord({ ...NAME, Value: 'one' }),
       alidns.addDomainRecord({ ...NAME, Value: 'two' }),

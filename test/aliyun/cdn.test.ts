@@ -24,7 +24,14 @@ interface SituationOptions {
 
 const NOW = new Date('2026-01-20T00:00:00Z');
 
-async function situation({ sandbox, api = 'auto', deps = steppedDeps(), denied, timeout, callsPerSecond = 1_000 }: SituationOptions = {}) {
+async function situation({
+  sandbox,
+  api = 'auto',
+  deps = steppedDeps(),
+  denied,
+  timeout,
+  callsPerSecond = 1_000,
+}: SituationOptions = {}) {
   const product = createCdnSandbox({ domains: ['www.example.com'], now: () => NOW, ...sandbox });
   const accounts = [denied ? { ...ACCOUNT, denied } : ACCOUNT];
   const server = await startRpcServer({ products: [product], accounts });
@@ -58,7 +65,10 @@ describe('the stable name of a certificate', () => {
 
   test('has at most 64 characters and differs for long domains that begin alike', () => {
     const long = `${'a'.repeat(60)}.example`;
-    const names = [`${long}.com`, `${long}.net`].flatMap((domain) => [certName(domain), certName(domain, '0123456789ab')]);
+    const names = [`${long}.com`, `${long}.net`].flatMap((domain) => [
+      certName(domain),
+      certName(domain, '0123456789ab'),
+    ]);
     expect(new Set(names).size).toBe(4);
     for (const name of names) expect(name).toMatch(/^autocert-cdn-[a-z0-9_-]{1,51}$/);
   });
@@ -86,22 +96,29 @@ describe('setting a certificate', () => {
     expect([...product.state.certificates.keys()]).toEqual(['autocert-cdn-www_example_com']);
   });
 
-  test.each(['InvalidApi.NotFound', 'InvalidAction.NotFound'])('auto goes over to the other action after %s, once for the whole run', async (code) => {
-    const { product, server, cdn } = await situation({ sandbox: { domains: ['www.example.com', 'two.example.com'] } });
-    server.intercept(({ action }) => (action === 'SetDomainServerCertificate' ? new ApiError(404, code, 'gone') : undefined));
-    const certificate = certificateFor('www.example.com');
-    const result = await cdn.setCertificate(certificate);
-    expect(result).toMatchObject({
-      api: 'SetCdnDomainSSLCertificate',
-      certName: `autocert-cdn-www_example_com-${certificate.fingerprint.slice(0, 12)}`,
-    });
-    expect(servedBy(product, 'www.example.com')).toBe(certificate.fingerprint);
-    await cdn.setCertificate(certificateFor('two.example.com'));
-    expect(server.callsOf('SetDomainServerCertificate')).toHaveLength(1);
-    expect(server.callsOf('SetCdnDomainSSLCertificate')).toHaveLength(2);
-    const [call] = server.callsOf('SetCdnDomainSSLCertificate');
-    expect(call?.parameters).not.toHaveProperty('ForceSet');
-  });
+  test.each(['InvalidApi.NotFound', 'InvalidAction.NotFound'])(
+    'auto goes over to the other action after %s, once for the whole run',
+    async (code) => {
+      const { product, server, cdn } = await situation({
+        sandbox: { domains: ['www.example.com', 'two.example.com'] },
+      });
+      server.intercept(({ action }) =>
+        action === 'SetDomainServerCertificate' ? new ApiError(404, code, 'gone') : undefined,
+      );
+      const certificate = certificateFor('www.example.com');
+      const result = await cdn.setCertificate(certificate);
+      expect(result).toMatchObject({
+        api: 'SetCdnDomainSSLCertificate',
+        certName: `autocert-cdn-www_example_com-${certificate.fingerprint.slice(0, 12)}`,
+      });
+      expect(servedBy(product, 'www.example.com')).toBe(certificate.fingerprint);
+      await cdn.setCertificate(certificateFor('two.example.com'));
+      expect(server.callsOf('SetDomainServerCertificate')).toHaveLength(1);
+      expect(server.callsOf('SetCdnDomainSSLCertificate')).toHaveLength(2);
+      const [call] = server.callsOf('SetCdnDomainSSLCertificate');
+      expect(call?.parameters).not.toHaveProperty('ForceSet');
+    },
+  );
 
   test('an action that is configured by name is not given up for another one', async () => {
     const { server, cdn } = await situation({ api: 'SetDomainServerCertificate' });
@@ -171,8 +188,12 @@ describe('setting a certificate', () => {
 
   test('36 a gateway that answers every push with a page is a failure, never a success', async () => {
     const { product, server, cdn } = await situation();
-    server.intercept(({ action }) => (action === 'SetDomainServerCertificate' ? { status: 502, body: '<html>' } : undefined));
-    await expect(cdn.setCertificate(certificateFor('www.example.com'))).rejects.toMatchObject({ code: 'RESPONSE_INVALID' });
+    server.intercept(({ action }) =>
+      action === 'SetDomainServerCertificate' ? { status: 502, body: '<html>' } : undefined,
+    );
+    await expect(cdn.setCertificate(certificateFor('www.example.com'))).rejects.toMatchObject({
+      code: 'RESPONSE_INVALID',
+    });
     expect(servedBy(product, 'www.example.com')).toBeUndefined();
   });
 
@@ -180,11 +201,15 @@ describe('setting a certificate', () => {
     const domains = Array.from({ length: 6 }, (_, nth) => `d${nth}.example.com`);
     const { product, server, cdn } = await situation({ sandbox: { domains } });
     server.intercept(({ action, nth }) =>
-      action === 'SetDomainServerCertificate' && nth % 3 === 0 ? new ApiError(400, 'Throttling.User', 'Request was denied due to user flow control.') : undefined,
+      action === 'SetDomainServerCertificate' && nth % 3 === 0
+        ? new ApiError(400, 'Throttling.User', 'Request was denied due to user flow control.')
+        : undefined,
     );
     const certificates = domains.map(certificateFor);
     await Promise.all(certificates.map((certificate) => cdn.setCertificate(certificate)));
-    expect(domains.map((domain) => servedBy(product, domain))).toEqual(certificates.map(({ fingerprint }) => fingerprint));
+    expect(domains.map((domain) => servedBy(product, domain))).toEqual(
+      certificates.map(({ fingerprint }) => fingerprint),
+    );
     expect(server.callsOf('SetDomainServerCertificate').length).toBeLessThanOrEqual(6 * 1.5);
   });
 
@@ -199,7 +224,9 @@ describe('setting a certificate', () => {
   test('39 a domain that is being configured is asked again slowly until it is done', async () => {
     const { product, server, cdn, deps } = await situation();
     server.intercept(({ action, nth }) =>
-      action === 'SetDomainServerCertificate' && nth <= 3 ? new ApiError(403, 'ServiceBusy', 'The specified Domain is configuring, please retry later.') : undefined,
+      action === 'SetDomainServerCertificate' && nth <= 3
+        ? new ApiError(403, 'ServiceBusy', 'The specified Domain is configuring, please retry later.')
+        : undefined,
     );
     const began = deps.now().getTime();
     const certificate = certificateFor('www.example.com');
@@ -212,7 +239,9 @@ describe('setting a certificate', () => {
     ['unknown', 'absent.example.com', 'DOMAIN_NOT_FOUND'],
     ['stopped', 'offline.example.com', 'DOMAIN_OFFLINE'],
   ])('39 a domain that is %s is refused at once and says why', async (_, domainName, code) => {
-    const { server, cdn } = await situation({ sandbox: { domains: [{ domainName: 'offline.example.com', status: 'offline' }] } });
+    const { server, cdn } = await situation({
+      sandbox: { domains: [{ domainName: 'offline.example.com', status: 'offline' }] },
+    });
     await expect(cdn.setCertificate(certificateFor(domainName))).rejects.toMatchObject({ code, retryable: false });
     expect(server.callsOf('SetDomainServerCertificate')).toHaveLength(1);
   });
@@ -240,7 +269,9 @@ describe('reading', () => {
     await cdn.setCertificate(certificate);
     const info = await cdn.describeDomainCertificateInfo('www.example.com');
     expect(info).toMatchObject({ CertName: certificate.certName, CertType: 'upload', ServerCertificateStatus: 'on' });
-    expect(new X509Certificate(info?.ServerCertificate ?? '').fingerprint256.replaceAll(':', '').toLowerCase()).toBe(certificate.fingerprint);
+    expect(new X509Certificate(info?.ServerCertificate ?? '').fingerprint256.replaceAll(':', '').toLowerCase()).toBe(
+      certificate.fingerprint,
+    );
   });
 
   test('1203 domains come in three pages, each once', async () => {

@@ -124,7 +124,8 @@ describe('what the APIs answer', () => {
 
   test('the same code means the same whatever the status', () => {
     for (const [, apiCode, code] of DOCUMENTED) {
-      for (const status of [200, 400, 403, 404, 429, 500, 503]) expect(meaningOf(apiCode, status).code, `${status} ${apiCode}`).toBe(code);
+      for (const status of [200, 400, 403, 404, 429, 500, 503])
+        expect(meaningOf(apiCode, status).code, `${status} ${apiCode}`).toBe(code);
     }
   });
 

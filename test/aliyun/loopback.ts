@@ -55,13 +55,28 @@ export async function listen(answer: (request: Received, response: ServerRespons
   };
 }
 
-export function json(response: ServerResponse, status: number, body: object, headers: Record<string, string> = {}): void {
+export function json(
+  response: ServerResponse,
+  status: number,
+  body: object,
+  headers: Record<string, string> = {},
+): void {
   response.writeHead(status, { 'content-type': 'application/json', ...headers }).end(JSON.stringify(body));
 }
 
 /** An error answer as the documentation has it. */
-export function refuse(response: ServerResponse, status: number, code: string, headers: Record<string, string> = {}): void {
-  json(response, status, { RequestId: 'E-1', HostId: 'cdn.aliyuncs.com', Code: code, Message: `about ${code}` }, headers);
+export function refuse(
+  response: ServerResponse,
+  status: number,
+  code: string,
+  headers: Record<string, string> = {},
+): void {
+  json(
+    response,
+    status,
+    { RequestId: 'E-1', HostId: 'cdn.aliyuncs.com', Code: code, Message: `about ${code}` },
+    headers,
+  );
 }
 
 export interface SteppedDeps extends Deps {

@@ -3,7 +3,8 @@ import { redact } from '../../src/aliyun/redact.ts';
 import { Secret } from '../../src/secret.ts';
 
 test('P1 nothing of a quoted string to sign stays, however short its parts are', () => {
-  const message = 'Specified signature is not matched. server string to sign is:POST&%2F&AccessKeyId%3Dshort%26PrivateKey%3Dtiny';
+  const message =
+    'Specified signature is not matched. server string to sign is:POST&%2F&AccessKeyId%3Dshort%26PrivateKey%3Dtiny';
   expect(redact(message, [])).toBe('Specified signature is not matched. server [redacted]');
 });
 

@@ -66,7 +66,12 @@ async function failureOf(promise: Promise<unknown>): Promise<AliyunError> {
 
 /** Everything of an error that a log, a console or a report could print. */
 function printed(error: Error): string {
-  return [inspect(error, { depth: 10, showHidden: true }), JSON.stringify(error), error.stack, String(error.cause)].join('\n');
+  return [
+    inspect(error, { depth: 10, showHidden: true }),
+    JSON.stringify(error),
+    error.stack,
+    String(error.cause),
+  ].join('\n');
 }
 
 describe('defects of pop-core that do not get through', () => {
@@ -94,7 +99,11 @@ describe('defects of pop-core that do not get through', () => {
     [
       'a message that quotes a parameter',
       ({ form }, response) =>
-        json(response, 400, { RequestId: 'E-1', Code: 'InvalidSSLPri', Message: `Bad: ${form.get('PrivateKey')} ${form.get('SecurityToken')}` }),
+        json(response, 400, {
+          RequestId: 'E-1',
+          Code: 'InvalidSSLPri',
+          Message: `Bad: ${form.get('PrivateKey')} ${form.get('SecurityToken')}`,
+        }),
     ],
     ['a page that echoes the request', ({ form }, response) => response.writeHead(502).end(`<html>${form}</html>`)],
     ['a reset connection', (_, response) => response.destroy()],
@@ -105,9 +114,16 @@ describe('defects of pop-core that do not get through', () => {
   });
 
   test('P2 a 503 without Code is not success', async () => {
-    const { server, call } = await situation((_, response) => json(response, 503, { RequestId: 'R-1', Message: 'later' }));
+    const { server, call } = await situation((_, response) =>
+      json(response, 503, { RequestId: 'R-1', Message: 'later' }),
+    );
     const error = await failureOf(call());
-    expect(error).toMatchObject({ code: 'SERVICE_UNAVAILABLE', retryable: true, httpStatus: 503, outcomeUnknown: true });
+    expect(error).toMatchObject({
+      code: 'SERVICE_UNAVAILABLE',
+      retryable: true,
+      httpStatus: 503,
+      outcomeUnknown: true,
+    });
     expect(server.received.length).toBeGreaterThan(1);
   });
 
@@ -140,7 +156,9 @@ describe('defects of pop-core that do not get through', () => {
 
   test('P3 a write that was not carried out is made again', async () => {
     let reads = 0;
-    const { server, call } = await situation(({ nth }, response) => (nth === 1 ? response.destroy() : json(response, 200, { RequestId: 'R-2' })));
+    const { server, call } = await situation(({ nth }, response) =>
+      nth === 1 ? response.destroy() : json(response, 200, { RequestId: 'R-2' }),
+    );
     const answer = await call({
       readBack: async () => {
         reads += 1;
@@ -153,7 +171,9 @@ describe('defects of pop-core that do not get through', () => {
   });
 
   test('P3 a write that the API refused is not read back', async () => {
-    const { call } = await situation(({ nth }, response) => (nth === 1 ? refuse(response, 403, 'ServiceBusy') : ok({} as Received, response)));
+    const { call } = await situation(({ nth }, response) =>
+      nth === 1 ? refuse(response, 403, 'ServiceBusy') : ok({} as Received, response),
+    );
     expect(await call({ readBack: () => Promise.reject(new Error('read back')) })).toEqual({ RequestId: 'R-1' });
   });
 
@@ -199,7 +219,10 @@ describe('defects of pop-core that do not get through', () => {
 
   test('P5 a peer that takes the request and never answers is given up, and its socket is closed', async () => {
     const { server, call } = await situation(() => undefined, { timeout: 150 });
-    expect(await failureOf(call({ policy: { attempts: 1 } }))).toMatchObject({ code: 'SERVICE_UNREACHABLE', outcomeUnknown: true });
+    expect(await failureOf(call({ policy: { attempts: 1 } }))).toMatchObject({
+      code: 'SERVICE_UNREACHABLE',
+      outcomeUnknown: true,
+    });
     await expect.poll(() => server.openSockets()).toBe(0);
   });
 
@@ -211,15 +234,23 @@ describe('defects of pop-core that do not get through', () => {
     await expect.poll(() => server.openSockets()).toBe(0);
   });
 
-  test.each(['Action', 'action', 'Version', 'version', 'AccessKeyId', 'Timestamp', 'signatureNonce', 'SecurityToken', 'Signature', 'Format'])(
-    'P6 the parameter %s decides nothing: the call is not made',
-    async (name) => {
-      const { server, call } = await situation(ok);
-      const error = await failureOf(call({ parameters: { DomainName: 'example.com', [name]: 'DeleteCdnDomain' } }));
-      expect(error).toMatchObject({ code: 'INTERNAL', retryable: false });
-      expect(server.received).toHaveLength(0);
-    },
-  );
+  test.each([
+    'Action',
+    'action',
+    'Version',
+    'version',
+    'AccessKeyId',
+    'Timestamp',
+    'signatureNonce',
+    'SecurityToken',
+    'Signature',
+    'Format',
+  ])('P6 the parameter %s decides nothing: the call is not made', async (name) => {
+    const { server, call } = await situation(ok);
+    const error = await failureOf(call({ parameters: { DomainName: 'example.com', [name]: 'DeleteCdnDomain' } }));
+    expect(error).toMatchObject({ code: 'INTERNAL', retryable: false });
+    expect(server.received).toHaveLength(0);
+  });
 
   test('P6 44 a value from outside that is not text is not sent in any form', async () => {
     const { server, call } = await situation(ok);
@@ -240,7 +271,9 @@ describe('defects of pop-core that do not get through', () => {
     let narrowed = 0;
     const { call } = await situation(
       ({ nth }, response) =>
-        nth === 1 ? refuse(response, 400, 'Throttling.User', { 'x-acs-retry-after': '7000' }) : json(response, 200, { RequestId: 'R-2' }),
+        nth === 1
+          ? refuse(response, 400, 'Throttling.User', { 'x-acs-retry-after': '7000' })
+          : json(response, 200, { RequestId: 'R-2' }),
       { deps },
     );
     const watched = {
@@ -276,7 +309,11 @@ describe('defects of pop-core that do not get through', () => {
     expect(await call()).toEqual({ RequestId: 'R-2' });
     expect(await call()).toEqual({ RequestId: 'R-2' });
     expect(server.received).toHaveLength(3);
-    expect(deps.lines).toContainEqual(['warn', 'clock_skewed', { action: 'SetDomainServerCertificate', offsetSeconds: 1_200 }]);
+    expect(deps.lines).toContainEqual([
+      'warn',
+      'clock_skewed',
+      { action: 'SetDomainServerCertificate', offsetSeconds: 1_200 },
+    ]);
   });
 
   test('P7 43 a clock that is a day off is an error that says how far and is not tried again', async () => {
@@ -291,7 +328,9 @@ describe('defects of pop-core that do not get through', () => {
   });
 
   test('P8 an integer of more than 15 digits keeps every digit, and the answer is plain data', async () => {
-    const { call } = await situation((_, response) => response.end('{"RequestId":"R-1","Cert":[{"CertId":12345678901234567890,"Count":7}]}'));
+    const { call } = await situation((_, response) =>
+      response.end('{"RequestId":"R-1","Cert":[{"CertId":12345678901234567890,"Count":7}]}'),
+    );
     const answer = await call();
     expect(answer).toStrictEqual({ RequestId: 'R-1', Cert: [{ CertId: '12345678901234567890', Count: 7 }] });
     expect(Object.getPrototypeOf(answer)).toBe(Object.prototype);
@@ -311,15 +350,18 @@ describe('defects of pop-core that do not get through', () => {
 
   test('P9 the signature is the HMAC-SHA1 of the documented string to sign', async () => {
     const { server, call } = await situation(ok);
-    await call({ parameters: { DomainName: 'a!*\'() b.example.com', CertName: '证书~' } });
+    await call({ parameters: { DomainName: "a!*'() b.example.com", CertName: '证书~' } });
     const form = server.received[0]?.form ?? new URLSearchParams();
-    const encode = (text: string) => encodeURIComponent(text).replace(/[!'()*]/g, (c) => `%${c.charCodeAt(0).toString(16).toUpperCase()}`);
+    const encode = (text: string) =>
+      encodeURIComponent(text).replace(/[!'()*]/g, (c) => `%${c.charCodeAt(0).toString(16).toUpperCase()}`);
     const canonical = [...form.keys()]
       .filter((name) => name !== 'Signature')
       .sort()
       .map((name) => `${encode(name)}=${encode(form.get(name) ?? '')}`)
       .join('&');
-    const expected = createHmac('sha1', 'canary-access-key-secret&').update(`POST&%2F&${encode(canonical)}`).digest('base64');
+    const expected = createHmac('sha1', 'canary-access-key-secret&')
+      .update(`POST&%2F&${encode(canonical)}`)
+      .digest('base64');
     expect(form.get('SignatureMethod')).toBe('HMAC-SHA1');
     expect(form.get('Signature')).toBe(expected);
   });
@@ -345,7 +387,9 @@ describe('defects of pop-core that do not get through', () => {
     };
     const { server, call } = await situation(
       ({ form }, response) =>
-        form.get('SecurityToken') === 'token-1' ? refuse(response, 400, 'InvalidSecurityToken.Expired') : json(response, 200, { RequestId: 'R-2' }),
+        form.get('SecurityToken') === 'token-1'
+          ? refuse(response, 400, 'InvalidSecurityToken.Expired')
+          : json(response, 200, { RequestId: 'R-2' }),
       { credentials },
     );
     expect(await call()).toEqual({ RequestId: 'R-2' });
@@ -361,7 +405,9 @@ describe('defects of pop-core that do not get through', () => {
 
 describe('a call', () => {
   test('without credentials is not made', async () => {
-    const { server, call } = await situation(ok, { credentials: async () => ({ accessKeyId: '', accessKeySecret: new Secret('') }) });
+    const { server, call } = await situation(ok, {
+      credentials: async () => ({ accessKeyId: '', accessKeySecret: new Secret('') }),
+    });
     expect(await failureOf(call())).toMatchObject({ code: 'CREDENTIALS_MISSING', retryable: false });
     expect(server.received).toHaveLength(0);
   });
@@ -369,7 +415,12 @@ describe('a call', () => {
   test('42 without permission fails at once and names the action', async () => {
     const { server, call } = await situation((_, response) => refuse(response, 403, 'Forbidden.RAM'));
     const error = await failureOf(call());
-    expect(error).toMatchObject({ code: 'PERMISSION_DENIED', requestId: 'E-1', apiCode: 'Forbidden.RAM', httpStatus: 403 });
+    expect(error).toMatchObject({
+      code: 'PERMISSION_DENIED',
+      requestId: 'E-1',
+      apiCode: 'Forbidden.RAM',
+      httpStatus: 403,
+    });
     expect(error.message).toContain('SetDomainServerCertificate');
     expect(server.received).toHaveLength(1);
   });
@@ -389,7 +440,9 @@ describe('a call', () => {
   test('40 to a host name that does not exist says so', async () => {
     const { rpc } = await situation(ok);
     const endpoint = 'http://cdn.nowhere.invalid';
-    const error = await failureOf(rpc.call({ endpoint, version: '2018-05-10', action: 'DescribeUserDomains', policy: { attempts: 1 } }));
+    const error = await failureOf(
+      rpc.call({ endpoint, version: '2018-05-10', action: 'DescribeUserDomains', policy: { attempts: 1 } }),
+    );
     expect(error).toMatchObject({ code: 'SERVICE_UNREACHABLE', retryable: true, outcomeUnknown: false });
     expect(error.message).toContain('cdn.nowhere.invalid');
   });

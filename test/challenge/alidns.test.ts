@@ -60,8 +60,14 @@ describe('dns-01 by Alibaba Cloud DNS', () => {
   test('30 apex and wildcard have a value each at the same name, and one is cleaned up without the other', async () => {
     const { dns, solver } = await situation({ 'example.com': [] });
     const one = solver();
-    await Promise.all([one.present(challenge('example.com', 'apex')), one.present(challenge('example.com', 'wildcard'))]);
-    expect(txt(dns, 'example.com')).toEqual(['_acme-challenge.example.com apex', '_acme-challenge.example.com wildcard']);
+    await Promise.all([
+      one.present(challenge('example.com', 'apex')),
+      one.present(challenge('example.com', 'wildcard')),
+    ]);
+    expect(txt(dns, 'example.com')).toEqual([
+      '_acme-challenge.example.com apex',
+      '_acme-challenge.example.com wildcard',
+    ]);
     await one.cleanUp(challenge('example.com', 'apex'));
     expect(txt(dns, 'example.com')).toEqual(['_acme-challenge.example.com wildcard']);
   });
@@ -79,7 +85,11 @@ describe('dns-01 by Alibaba Cloud DNS', () => {
   });
 
   test('31 two domains that are delegated to one name keep each other’s values', async () => {
-    const to = (domain: string): NewRecord => ({ name: `_acme-challenge.${domain}`, type: 'CNAME', value: 'all.acme.net' });
+    const to = (domain: string): NewRecord => ({
+      name: `_acme-challenge.${domain}`,
+      type: 'CNAME',
+      value: 'all.acme.net',
+    });
     const { dns, solver } = await situation({
       'example.org': [to('a.example.org'), to('b.example.org')],
       'acme.net': [],
@@ -105,7 +115,9 @@ describe('dns-01 by Alibaba Cloud DNS', () => {
   });
 
   test('a zone on the second page of the account’s list is found', async () => {
-    const zones = Object.fromEntries(Array.from({ length: 130 }, (_, nth): [string, NewRecord[]] => [`z${nth}.example`, []]));
+    const zones = Object.fromEntries(
+      Array.from({ length: 130 }, (_, nth): [string, NewRecord[]] => [`z${nth}.example`, []]),
+    );
     const { dns, server, solver } = await situation(zones);
     for (const zone of ['z0.example', 'z64.example', 'z129.example']) {
       await solver().present(challenge(zone, 'value'));
@@ -123,7 +135,9 @@ describe('dns-01 by Alibaba Cloud DNS', () => {
       retryable: false,
       remedy: expect.stringContaining('CNAME record at _acme-challenge.www.myexample.com'),
     });
-    await expect(solver().present(challenge('www.other.net', 'v'))).rejects.toMatchObject({ code: 'DNS_ZONE_NOT_FOUND' });
+    await expect(solver().present(challenge('www.other.net', 'v'))).rejects.toMatchObject({
+      code: 'DNS_ZONE_NOT_FOUND',
+    });
     await solver().cleanUp(challenge('www.other.net', 'v'));
     expect(txt(dns, 'other.net')).toEqual([]);
   });
@@ -169,7 +183,10 @@ describe('dns-01 by Alibaba Cloud DNS', () => {
   });
 
   test('writes to one zone wait for each other, so that none is refused as too early', async () => {
-    const { dns, server, solver } = await situation({ 'example.com': [] }, { domains: { 'example.com': { writeIntervalMs: 20 } } });
+    const { dns, server, solver } = await situation(
+      { 'example.com': [] },
+      { domains: { 'example.com': { writeIntervalMs: 20 } } },
+    );
     const one = solver();
     const values = ['a', 'b', 'c', 'd'];
     await Promise.all(values.map((value) => one.present(challenge(`${value}.example.com`, value))));
@@ -179,7 +196,10 @@ describe('dns-01 by Alibaba Cloud DNS', () => {
   });
 
   test('33 a zone that is busy with somebody else’s change is asked again', async () => {
-    const { dns, solver } = await situation({ 'example.com': [] }, { domains: { 'example.com': { writeIntervalMs: 300 } } });
+    const { dns, solver } = await situation(
+      { 'example.com': [] },
+      { domains: { 'example.com': { writeIntervalMs: 300 } } },
+    );
     const [one, two] = [solver(), solver()];
     await Promise.all([one.present(challenge('a.example.com', 'a')), two.present(challenge('b.example.com', 'b'))]);
     expect(txt(dns, 'example.com')).toHaveLength(2);
@@ -200,14 +220,19 @@ describe('dns-01 by Alibaba Cloud DNS', () => {
 
   test('33 a zone that may not be changed is refused at once', async () => {
     const { solver } = await situation({ 'example.com': [] }, { domains: { 'example.com': { locked: true } } });
-    await expect(solver().present(challenge('www.example.com', 'v'))).rejects.toMatchObject({ code: 'DNS_ZONE_LOCKED', retryable: false });
+    await expect(solver().present(challenge('www.example.com', 'v'))).rejects.toMatchObject({
+      code: 'DNS_ZONE_LOCKED',
+      retryable: false,
+    });
   });
 
   test('33 what is never visible ends in an error, and can be cleaned up afterwards', async () => {
     const { dns, solver } = await situation({ 'example.com': [] }, { patience: 2_000 });
     dns.lag('ns2', 'held');
     const one = solver();
-    await expect(one.present(challenge('www.example.com', 'value'))).rejects.toMatchObject({ code: 'DNS_NOT_PROPAGATED' });
+    await expect(one.present(challenge('www.example.com', 'value'))).rejects.toMatchObject({
+      code: 'DNS_NOT_PROPAGATED',
+    });
     await one.cleanUp(challenge('www.example.com', 'value'));
     expect(txt(dns, 'example.com')).toEqual([]);
   });

@@ -42,7 +42,9 @@ test('cleanUp of what was never there is no error', async () => {
 test('a bucket that refuses the object is an error of the present step', async () => {
   const { sandbox, solver } = await situation();
   sandbox.intercept(({ method }) =>
-    method === 'PUT' ? { status: 403, body: '<?xml version="1.0"?><Error><Code>AccessDenied</Code><Message>no</Message></Error>' } : undefined,
+    method === 'PUT'
+      ? { status: 403, body: '<?xml version="1.0"?><Error><Code>AccessDenied</Code><Message>no</Message></Error>' }
+      : undefined,
   );
   await expect(solver.present(CHALLENGE)).rejects.toMatchObject({ code: 'PERMISSION_DENIED' });
 });

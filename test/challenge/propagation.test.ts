@@ -20,7 +20,14 @@ async function situation(options: Options = {}) {
   const dns = await startDns({ zones });
   onTestFinished(() => dns.close());
   const resolvers = options.resolvers?.(dns) ?? [dns.resolver];
-  return { dns, propagation: createPropagation({ dns: { resolvers, propagation }, deps, ...(patience !== undefined && { patience }) }) };
+  return {
+    dns,
+    propagation: createPropagation({
+      dns: { resolvers, propagation },
+      deps,
+      ...(patience !== undefined && { patience }),
+    }),
+  };
 }
 
 function add(dns: Dns, value: string, name = NAME, zone = 'example.com'): string {
@@ -29,7 +36,11 @@ function add(dns: Dns, value: string, name = NAME, zone = 'example.com'): string
 
 describe('following CNAME records', () => {
   const chain = (length: number): NewRecord[] =>
-    Array.from({ length }, (_, nth) => ({ name: `c${nth}.example.com`, type: 'CNAME', value: `c${nth + 1}.example.com` }));
+    Array.from({ length }, (_, nth) => ({
+      name: `c${nth}.example.com`,
+      type: 'CNAME',
+      value: `c${nth + 1}.example.com`,
+    }));
 
   test('29 a name without one leads to itself', async () => {
     const { propagation } = await situation();
@@ -43,7 +54,10 @@ describe('following CNAME records', () => {
 
   test('29 a chain of nine is refused', async () => {
     const { propagation } = await situation({ zones: { 'example.com': chain(9) } });
-    await expect(propagation.followCnames('c0.example.com')).rejects.toMatchObject({ code: 'DNS_CNAME_LOOP', retryable: false });
+    await expect(propagation.followCnames('c0.example.com')).rejects.toMatchObject({
+      code: 'DNS_CNAME_LOOP',
+      retryable: false,
+    });
   });
 
   test('29 a circle is an error after as many queries as it has names, and names them', async () => {
@@ -53,7 +67,10 @@ describe('following CNAME records', () => {
     ];
     const { dns, propagation } = await situation({ zones: { 'example.com': circle } });
     const lookup = propagation.followCnames('a.example.com');
-    await expect(lookup).rejects.toMatchObject({ code: 'DNS_CNAME_LOOP', message: expect.stringContaining('a.example.com -> b.example.com') });
+    await expect(lookup).rejects.toMatchObject({
+      code: 'DNS_CNAME_LOOP',
+      message: expect.stringContaining('a.example.com -> b.example.com'),
+    });
     expect(dns.queries.filter(({ type }) => type === 'CNAME')).toHaveLength(2);
   });
 
@@ -114,7 +131,9 @@ describe('waiting for a TXT value', () => {
     await propagation.waitForTxt(NAME, 'value');
   });
 
-  test('a server that never answers does not block, and is not waited for a second time', { timeout: 40_000 }, async () => {
+  test('a server that never answers does not block, and is not waited for a second time', {
+    timeout: 40_000,
+  }, async () => {
     const { dns, propagation } = await situation();
     dns.fail(NAME, 'timeout', { server: 'ns2' });
     add(dns, 'value');
@@ -157,7 +176,9 @@ describe('waiting for a TXT value', () => {
     dns.lag('ns2', 'held');
     add(dns, 'value');
     await propagation.waitForTxt(NAME, 'value');
-    expect(new Set(dns.queries.filter(({ type }) => type === 'TXT').map(({ server }) => server))).toEqual(new Set(['resolver']));
+    expect(new Set(dns.queries.filter(({ type }) => type === 'TXT').map(({ server }) => server))).toEqual(
+      new Set(['resolver']),
+    );
   });
 });
 

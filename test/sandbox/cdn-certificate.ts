@@ -46,9 +46,11 @@ export function checkCertificate(certificate: string, privateKey: string, codes:
   return leaf;
 }
 
-const BLOCK = '-----BEGIN CERTIFICATE-----\\n(?:[A-Za-z0-9+/]{64}\\n)*[A-Za-z0-9+/]{1,64}={0,2}\\n-----END CERTIFICATE-----';
+const BLOCK =
+  '-----BEGIN CERTIFICATE-----\\n(?:[A-Za-z0-9+/]{64}\\n)*[A-Za-z0-9+/]{1,64}={0,2}\\n-----END CERTIFICATE-----';
 const CHAIN = new RegExp(`^${BLOCK}(?:\\n${BLOCK})*\\n?$`);
-const KEY = /^-----BEGIN (RSA|EC) PRIVATE KEY-----\n(?:[A-Za-z0-9+/]{64}\n)*[A-Za-z0-9+/]{1,64}={0,2}\n-----END \1 PRIVATE KEY-----\n?$/;
+const KEY =
+  /^-----BEGIN (RSA|EC) PRIVATE KEY-----\n(?:[A-Za-z0-9+/]{64}\n)*[A-Za-z0-9+/]{1,64}={0,2}\n-----END \1 PRIVATE KEY-----\n?$/;
 
 function splitCertificates(certificate: string): string[] {
   if (!CHAIN.test(certificate)) throw refused('Certificate.FormatError', 'The certificate format is error.');

@@ -4,8 +4,8 @@
  * DescribeCertificateInfoByID.
  */
 import { createHash, X509Certificate } from 'node:crypto';
-import { type CdnCertificate, type CdnDomain, type CdnState, statusAt } from './cdn-state.ts';
 import { covers, issuerName, primaryName } from './cdn-certificate.ts';
+import { type CdnCertificate, type CdnDomain, type CdnState, statusAt } from './cdn-state.ts';
 import { type Action, ApiError, integer, required } from './product.ts';
 
 type Parameters = Readonly<Record<string, string>>;
@@ -158,8 +158,7 @@ function certificateStatus(leaf: X509Certificate, domainName: string, now: Date)
 function certificatesFor(state: CdnState, domainNames: string): CdnCertificate[] {
   const wanted = domainNames.split(',').filter((name) => name !== '');
   return [...state.certificates.values()].filter(
-    ({ certificate }) =>
-      wanted.length === 0 || wanted.some((name) => covers(new X509Certificate(certificate), name)),
+    ({ certificate }) => wanted.length === 0 || wanted.some((name) => covers(new X509Certificate(certificate), name)),
   );
 }
 

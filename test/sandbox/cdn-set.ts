@@ -3,8 +3,15 @@
  * ForceSet) and SetCdnDomainSSLCertificate (30 a second, no ForceSet). Codes and messages are those of their pages.
  */
 import type { X509Certificate } from 'node:crypto';
-import { type CdnCertificate, type CdnDomain, type CdnState, fingerprint, statusAt, storeCertificate } from './cdn-state.ts';
 import { checkCertificate, checkCertificateName } from './cdn-certificate.ts';
+import {
+  type CdnCertificate,
+  type CdnDomain,
+  type CdnState,
+  fingerprint,
+  statusAt,
+  storeCertificate,
+} from './cdn-state.ts';
 import { type Action, ApiError, required } from './product.ts';
 
 type Parameters = Readonly<Record<string, string>>;
@@ -112,7 +119,8 @@ function serverCertificate(state: CdnState, parameters: Parameters, now: Date): 
   const certName = parameters['CertName'] || undefined;
   const certType = parameters['CertType'] || 'upload';
   checkCertificateName(certName);
-  if (certType === 'cas' || certType === 'free') return storedCertificate(state, ({ certName: name }) => name === certName);
+  if (certType === 'cas' || certType === 'free')
+    return storedCertificate(state, ({ certName: name }) => name === certName);
   if (certType !== 'upload') {
     throw new ApiError(400, 'SetDomainServerCertificate.ParameterError', 'Parameters have error.');
   }
@@ -154,7 +162,10 @@ function sslCertificate(state: CdnState, parameters: Parameters, now: Date): Cdn
     throw new ApiError(400, 'CertNameAlreadyExists', 'The certificate name already exists.');
   }
   const existing = [...state.certificates.values()];
-  if (state.refuseDuplicateContent && existing.some((one) => fingerprint(one.certificate) === fingerprint(certificate))) {
+  if (
+    state.refuseDuplicateContent &&
+    existing.some((one) => fingerprint(one.certificate) === fingerprint(certificate))
+  ) {
     throw new ApiError(400, 'CertificateContent.Duplicated', 'The certificate content is duplicated.');
   }
   return storeCertificate(state, {

@@ -30,8 +30,19 @@ describe('makeCertificate', () => {
       const at = String(Date.parse('2026-02-01T00:00:00Z') / 1000);
       for (const host of ['www.example.com', 'a.example.org']) {
         const answer = execFileSync('openssl', [
-          'verify', '-x509_strict', '-attime', at, '-purpose', 'sslserver', '-verify_hostname', host,
-          '-CAfile', root, '-untrusted', intermediate, leaf,
+          'verify',
+          '-x509_strict',
+          '-attime',
+          at,
+          '-purpose',
+          'sslserver',
+          '-verify_hostname',
+          host,
+          '-CAfile',
+          root,
+          '-untrusted',
+          intermediate,
+          leaf,
         ]);
         expect(answer.toString()).toContain('OK');
       }

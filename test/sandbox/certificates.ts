@@ -256,7 +256,10 @@ function name(commonName: string | undefined): Node {
 
 /** RFC 5280 §4.1.2.5: UTCTime through 2049, GeneralizedTime from 2050. */
 function time(date: Date): Node {
-  const digits = date.toISOString().replace(/\.\d{3}Z$/, 'Z').replace(/[-:T]/g, '');
+  const digits = date
+    .toISOString()
+    .replace(/\.\d{3}Z$/, 'Z')
+    .replace(/[-:T]/g, '');
   return date.getUTCFullYear() < 2050
     ? primitive(asn1.Type.UTCTIME, digits.slice(2))
     : primitive(asn1.Type.GENERALIZEDTIME, digits);

@@ -57,7 +57,7 @@ export function isWithin(name: string, ancestor: string): boolean {
 }
 
 /** The zone with the most labels that holds `name`. */
-export function zoneOf(zones: Zones, name: string): Zone | undefined {
+function zoneOf(zones: Zones, name: string): Zone | undefined {
   for (let ancestor = name; ancestor !== ''; ancestor = parentOf(ancestor)) {
     const zone = zones.get(ancestor);
     if (zone) return zone;

@@ -15,7 +15,7 @@ import {
 /** ns1 and ns2 serve the zones; `resolver` is what a recursive resolver of the sandbox knows, without the AA bit. */
 export type ServerName = 'ns1' | 'ns2' | 'resolver';
 
-export const SERVER_ADDRESSES: Readonly<Record<ServerName, string>> = {
+const SERVER_ADDRESSES: Readonly<Record<ServerName, string>> = {
   ns1: '127.0.0.1',
   ns2: '127.0.0.2',
   resolver: '127.0.0.3',

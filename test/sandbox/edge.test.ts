@@ -3,8 +3,8 @@ import { X509Certificate } from 'node:crypto';
 import { once } from 'node:events';
 import { request } from 'node:https';
 import { connect as connectTcp } from 'node:net';
-import { promisify } from 'node:util';
 import { connect } from 'node:tls';
+import { promisify } from 'node:util';
 import { afterEach, expect, test } from 'vitest';
 import { type Cdn, createCdn } from './cdn.ts';
 import { defaultCa, makeCertificate } from './certificates.ts';
@@ -39,7 +39,12 @@ test('openssl sees the whole chain that was put on the domain', async () => {
   cdn.purchase('www.example.com', second);
   const edge = await start(cdn);
   const call = promisify(execFile)('openssl', [
-    's_client', '-connect', edge.address, '-servername', 'www.example.com', '-showcerts',
+    's_client',
+    '-connect',
+    edge.address,
+    '-servername',
+    'www.example.com',
+    '-showcerts',
   ]);
   call.child.stdin?.end();
   const { stdout } = await call;
@@ -55,7 +60,11 @@ test('a client that trusts the CA gets the one line of this edge', async () => {
   cdn.purchase('www.example.com', valid);
   const edge = await start(cdn);
   const sent = request({
-    host: '127.0.0.1', port: edge.port, servername: 'www.example.com', ca: defaultCa().root, agent: false,
+    host: '127.0.0.1',
+    port: edge.port,
+    servername: 'www.example.com',
+    ca: defaultCa().root,
+    agent: false,
   });
   sent.end();
   const [response] = await once(sent, 'response');

@@ -72,7 +72,10 @@ export async function startEdge({ name, cdn, delayMilliseconds = 0 }: EdgeOption
   }
 
   function changed(domainName: string): void {
-    if (delay === 0) return pickUp(domainName);
+    if (delay === 0) {
+      pickUp(domainName);
+      return;
+    }
     const timer = setTimeout(() => {
       timers.delete(timer);
       pickUp(domainName);

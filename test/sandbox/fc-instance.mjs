@@ -12,11 +12,14 @@ function asFcTells(error) {
   return { errorMessage: error.message, errorType: error.name, stackTrace: error.stack };
 }
 
-process.once('message', async (/** @type {{file: string, event: string, context: object}} */ { file, event, context }) => {
-  try {
-    const { handler } = await import(file);
-    send({ result: await handler(Buffer.from(event, 'base64'), context) });
-  } catch (error) {
-    send({ error: asFcTells(error) });
-  }
-});
+process.once(
+  'message',
+  async (/** @type {{file: string, event: string, context: object}} */ { file, event, context }) => {
+    try {
+      const { handler } = await import(file);
+      send({ result: await handler(Buffer.from(event, 'base64'), context) });
+    } catch (error) {
+      send({ error: asFcTells(error) });
+    }
+  },
+);

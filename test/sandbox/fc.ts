@@ -9,7 +9,11 @@ export interface Invocation {
   /** The event's text. */
   readonly event: string;
   readonly environment: Readonly<Record<string, string>>;
-  readonly credentials: { readonly accessKeyId: string; readonly accessKeySecret: string; readonly securityToken: string };
+  readonly credentials: {
+    readonly accessKeyId: string;
+    readonly accessKeySecret: string;
+    readonly securityToken: string;
+  };
   /** Seconds; the instance is killed when they are over. Default: 600. */
   readonly timeout?: number;
   readonly onLine?: (line: string) => void;
@@ -64,7 +68,10 @@ export async function invoke(invocation: Invocation): Promise<InvocationResult> 
       child.once('error', reject);
       child.once('close', (_, ended) => resolve(ended));
     });
-    const killed = { errorMessage: `The instance ended (${signal ?? 'exit'}).`, errorType: 'FunctionResourceExhausted' };
+    const killed = {
+      errorMessage: `The instance ended (${signal ?? 'exit'}).`,
+      errorType: 'FunctionResourceExhausted',
+    };
     return { lines, ...(answer ?? { result: undefined, error: killed }) };
   } finally {
     clearTimeout(timer);

@@ -41,5 +41,7 @@ export function ordersAt({ pebble }: Pick<World, 'pebble'>): number {
 }
 
 async function sha256(path: string): Promise<string> {
-  return createHash('sha256').update(await readFile(path)).digest('hex');
+  return createHash('sha256')
+    .update(await readFile(path))
+    .digest('hex');
 }

@@ -33,7 +33,11 @@ describe('GenerateDataKey and Decrypt', () => {
     const made = await call('GenerateDataKey', { KeyId: 'alias/autocert', KeySpec: 'AES_256', ...context });
     expect(made['KeyId']).toBe('key-1');
     expect(Buffer.from(made['Plaintext'] ?? '', 'base64')).toHaveLength(32);
-    expect(Buffer.from(made['CiphertextBlob'] ?? '', 'base64').subarray(0, 36).toString()).toBe(made['KeyVersionId']);
+    expect(
+      Buffer.from(made['CiphertextBlob'] ?? '', 'base64')
+        .subarray(0, 36)
+        .toString(),
+    ).toBe(made['KeyVersionId']);
     const CiphertextBlob = made['CiphertextBlob'];
     const opened = await call('Decrypt', { CiphertextBlob, EncryptionContext: '{"b":"2","a":"1"}' });
     expect(opened).toMatchObject({ Plaintext: made['Plaintext'], KeyId: 'key-1' });

@@ -7,7 +7,16 @@ import { styleText } from 'node:util';
 import { stringify } from 'yaml';
 import type { Outcome } from '../../src/report.ts';
 import { ordersAt, treeOf } from './footprint.ts';
-import { build, CERTIFICATES, disturb, SITUATIONS, type Situation, toDomainName, YESTERDAY, ZONES } from './situations.ts';
+import {
+  build,
+  CERTIFICATES,
+  disturb,
+  SITUATIONS,
+  type Situation,
+  toDomainName,
+  YESTERDAY,
+  ZONES,
+} from './situations.ts';
 import { CREDENTIALS, parseLine, type Renewal, startWorld, type World } from './world.ts';
 
 const keep = process.argv.includes('--keep');
@@ -25,7 +34,9 @@ try {
   say(`  Edges ${edges.map(({ name, address }) => `${name} ${address}`).join(', ')}`);
 
   build(world, new Date());
-  say('\nYesterday: four certificates are issued. Then one is lost by the CDN, one overwritten, one served by half of the edges.');
+  say(
+    '\nYesterday: four certificates are issued. Then one is lost by the CDN, one overwritten, one served by half of the edges.',
+  );
   const yesterday = await world.renew(config, { payload: { only: YESTERDAY } });
   expectNoFailure(yesterday, 'yesterday');
   await disturb(world, new Date());
@@ -60,7 +71,11 @@ try {
 say('');
 for (const problem of problems) say(styleText('red', `✗ ${problem}`));
 const took = ((performance.now() - startedAt) / 1000).toFixed(1);
-say(problems.length === 0 ? styleText('green', `✓ Everything is as it should be (${took} s).`) : `${problems.length} problems (${took} s).`);
+say(
+  problems.length === 0
+    ? styleText('green', `✓ Everything is as it should be (${took} s).`)
+    : `${problems.length} problems (${took} s).`,
+);
 process.exitCode = problems.length === 0 ? 0 : 1;
 
 function say(line: string): void {
@@ -104,7 +119,8 @@ function progress(seconds: Map<string, number>): (line: string) => void {
 
 function table({ report }: Renewal, seconds: ReadonlyMap<string, number>): void {
   const nameOf = (domain: string) =>
-    CERTIFICATES.find(({ targets, identifiers }) => (targets?.[0]?.domains ?? identifiers).includes(domain))?.name ?? domain;
+    CERTIFICATES.find(({ targets, identifiers }) => (targets?.[0]?.domains ?? identifiers).includes(domain))?.name ??
+    domain;
   const rows = SITUATIONS.map((situation) => {
     const { domain, before, expected } = situation;
     const outcome = report.outcomes.find(({ name }) => name === nameOf(domain));
@@ -119,7 +135,11 @@ function table({ report }: Renewal, seconds: ReadonlyMap<string, number>): void 
   });
   const head = ['domain', 'before', 'decision and reason', 'after', 'served', 's'];
   const widths = head.map((title, column) => Math.max(title.length, ...rows.map((row) => row[column]?.length ?? 0)));
-  const line = (cells: readonly string[]) => cells.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join('  ').trimEnd();
+  const line = (cells: readonly string[]) =>
+    cells
+      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+      .join('  ')
+      .trimEnd();
   say('');
   say(styleText('bold', line(head)));
   say(widths.map((width) => '-'.repeat(width)).join('  '));
@@ -131,7 +151,10 @@ function expectServed({ domain }: Situation, outcome: Outcome): void {
   const configured = cdn.served(toDomainName(domain))?.fingerprint;
   for (const edge of edges) {
     const seen = edge.fingerprintOf(toServerName(domain));
-    expect(seen !== undefined && seen === configured, `${domain}: ${edge.name} does not serve what the CDN has (${outcome.status})`);
+    expect(
+      seen !== undefined && seen === configured,
+      `${domain}: ${edge.name} does not serve what the CDN has (${outcome.status})`,
+    );
   }
 }
 
@@ -143,9 +166,13 @@ function toServerName(domain: string): string {
 async function footprint({ storePath }: World): Promise<Record<string, number | string>> {
   return {
     'orders at the CA': ordersAt(world),
-    'certificates set': rpc.callsOf('SetDomainServerCertificate').length + rpc.callsOf('SetCdnDomainSSLCertificate').length,
+    'certificates set':
+      rpc.callsOf('SetDomainServerCertificate').length + rpc.callsOf('SetCdnDomainSSLCertificate').length,
     'DNS records written': rpc.callsOf('AddDomainRecord').length + rpc.callsOf('DeleteDomainRecord').length,
-    'store': createHash('sha256').update(JSON.stringify(await treeOf(storePath))).digest('hex').slice(0, 12),
+    store: createHash('sha256')
+      .update(JSON.stringify(await treeOf(storePath)))
+      .digest('hex')
+      .slice(0, 12),
   };
 }
 
@@ -157,7 +184,12 @@ async function keepRunning(): Promise<void> {
     ALIBABA_CLOUD_ACCESS_KEY_SECRET: CREDENTIALS.accessKeySecret,
     ALIBABA_CLOUD_SECURITY_TOKEN: CREDENTIALS.securityToken,
   };
-  await writeFile(file, Object.entries(variables).map(([name, value]) => `export ${name}='${value}'\n`).join(''));
+  await writeFile(
+    file,
+    Object.entries(variables)
+      .map(([name, value]) => `export ${name}='${value}'\n`)
+      .join(''),
+  );
   say('\nEverything stays up until Ctrl-C. The configuration that points at it:\n');
   say(stringify(config));
   say('In another terminal:\n');

@@ -45,8 +45,7 @@ export function createAuthenticator(accounts: readonly Account[], now: () => Dat
 
 function checkToken(call: SignedCall, account: Account, accounts: readonly Account[], now: Date): void {
   const token = call.securityToken;
-  const fail = (kind: string, message: string): ApiError =>
-    new ApiError(400, `InvalidSecurityToken.${kind}`, message);
+  const fail = (kind: string, message: string): ApiError => new ApiError(400, `InvalidSecurityToken.${kind}`, message);
   if (token === undefined) {
     if (!call.accessKeyId.startsWith('STS.')) return;
     throw new ApiError(400, 'MissingSecurityToken', 'SecurityToken is mandatory for this action.');

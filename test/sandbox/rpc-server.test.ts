@@ -74,7 +74,10 @@ function signed(parameters: Record<string, string>, secret = 'testsecret', metho
     Version: '2018-05-10',
     ...parameters,
   };
-  const query = Object.keys(all).sort().map((name) => `${encode(name)}=${encode(all[name] ?? '')}`).join('&');
+  const query = Object.keys(all)
+    .sort()
+    .map((name) => `${encode(name)}=${encode(all[name] ?? '')}`)
+    .join('&');
   const stringToSign = `${method}&%2F&${encode(query)}`;
   return { ...all, Signature: createHmac('sha1', `${secret}&`).update(stringToSign).digest('base64') };
 }
@@ -308,7 +311,9 @@ describe('calls per second', () => {
     expect((await post(server, set('other'))).status).toBe(200);
     expect((await post(server, signed({}))).status).toBe(200);
     expect(server.maxCallsInAnySecond('SetDomainServerCertificate')).toBe(13);
-    expect(server.callsOf('SetDomainServerCertificate').filter(({ code }) => code === 'Throttling.User')).toHaveLength(2);
+    expect(server.callsOf('SetDomainServerCertificate').filter(({ code }) => code === 'Throttling.User')).toHaveLength(
+      2,
+    );
   });
 
   test('the window slides: a call goes through once the first ten are a second old', async () => {

@@ -133,7 +133,12 @@ export async function startRpcServer(options: RpcServerOptions): Promise<RpcServ
     if (interception instanceof ApiError) throw interception;
     if (interception === 'hang' || interception === 'reset') return interception;
     if (typeof interception === 'object' && 'status' in interception) {
-      return { status: interception.status, headers: { ...interception.headers }, body: interception.body, code: 'raw' };
+      return {
+        status: interception.status,
+        headers: { ...interception.headers },
+        body: interception.body,
+        code: 'raw',
+      };
     }
     if (typeof interception === 'object') await wait(interception.delayMilliseconds);
     const result = await action.handle(call.parameters, now());

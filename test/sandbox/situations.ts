@@ -17,7 +17,7 @@ export interface Situation {
 export const ZONES = ['example.com', 'shop.com.cn', 'acme.example.net', 'example.org'];
 
 /** `example.org` is served by another DNS provider: this account cannot write there, and delegates the challenge. */
-export const FOREIGN_ZONE = 'example.org';
+const FOREIGN_ZONE = 'example.org';
 
 export const SITUATIONS: readonly Situation[] = [
   { domain: 'new.example.com', before: 'no certificate yet', expected: 'renew NotIssued' },
@@ -42,12 +42,21 @@ export const SITUATIONS: readonly Situation[] = [
 ];
 
 /** Issued yesterday, in a run of their own, by the same CA: then something happened to three of them. */
-export const YESTERDAY = ['healthy.example.com', 'undeployed.example.com', 'overwritten.example.com', 'halfway.example.com'];
+export const YESTERDAY = [
+  'healthy.example.com',
+  'undeployed.example.com',
+  'overwritten.example.com',
+  'halfway.example.com',
+];
 
 /** What the config names; all other domains are found by discovery. */
 export const CERTIFICATES = [
   { name: 'new', identifiers: ['new.example.com'] },
-  { name: 'names', identifiers: ['names.example.com', 'www.names.example.com'], targets: [{ type: 'cdn', domains: ['names.example.com'] }] },
+  {
+    name: 'names',
+    identifiers: ['names.example.com', 'www.names.example.com'],
+    targets: [{ type: 'cdn', domains: ['names.example.com'] }],
+  },
   { name: 'wild', identifiers: ['*.wild.example.com', 'wild.example.com'] },
   { name: 'delegated', identifiers: ['www.example.org'] },
   { name: 'undeployed', identifiers: ['undeployed.example.com'] },
@@ -94,7 +103,12 @@ export function toDomainName(domain: string): string {
 }
 
 function ending(domain: string, notAfter: Date): TestCertificate {
-  return makeCertificate({ names: [domain], notBefore: new Date(notAfter.getTime() - 90 * DAY), notAfter, keyType: 'rsa2048' });
+  return makeCertificate({
+    names: [domain],
+    notBefore: new Date(notAfter.getTime() - 90 * DAY),
+    notAfter,
+    keyType: 'rsa2048',
+  });
 }
 
 function upload(cdn: World['cdn'], domain: string, certificate: TestCertificate, certName?: string): void {
@@ -102,7 +116,13 @@ function upload(cdn: World['cdn'], domain: string, certificate: TestCertificate,
 }
 
 /** A certificate that an earlier version of this account issued, stored and deployed. */
-async function remember({ cdn, pebble, storePath }: World, domain: string, identifiers: string[], notAfter: Date, name = domain): Promise<void> {
+async function remember(
+  { cdn, pebble, storePath }: World,
+  domain: string,
+  identifiers: string[],
+  notAfter: Date,
+  name = domain,
+): Promise<void> {
   const certificate = ending(domain, notAfter);
   const certName = `autocert-cdn-${domain.replaceAll('.', '_')}`;
   upload(cdn, domain, certificate, certName);

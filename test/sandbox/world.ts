@@ -37,7 +37,11 @@ export interface RenewOptions {
   readonly environment?: Readonly<Record<string, string>>;
   /** Seconds. */
   readonly timeout?: number;
-  readonly credentials?: { readonly accessKeyId: string; readonly accessKeySecret: string; readonly securityToken: string };
+  readonly credentials?: {
+    readonly accessKeyId: string;
+    readonly accessKeySecret: string;
+    readonly securityToken: string;
+  };
   readonly onLine?: (line: string) => void;
 }
 

@@ -13,8 +13,13 @@ afterAll(() => world.close());
 
 function certificatesFor(domains: readonly string[], externalAccountBinding?: { kid: string; hmacKey: string }) {
   for (const domain of domains) world.cdn.set(domain);
-  const config = world.config({ certificates: domains.map((domain) => ({ name: domain, identifiers: [domain], keyType: 'ec256' })) });
-  return { ...config, acme: { ...(config['acme'] as object), ...(externalAccountBinding && { externalAccountBinding }) } };
+  const config = world.config({
+    certificates: domains.map((domain) => ({ name: domain, identifiers: [domain], keyType: 'ec256' })),
+  });
+  return {
+    ...config,
+    acme: { ...(config['acme'] as object), ...(externalAccountBinding && { externalAccountBinding }) },
+  };
 }
 
 test('a CA that wants an external account binding, and none is configured, is a clear error', async () => {
@@ -28,8 +33,14 @@ test('with the binding one account is made, for all certificates and all runs', 
   const environment = { EAB_HMAC_KEY: MAC_KEY };
   const accounts = () => world.pebble.log.filter((line) => /There are now \d+ accounts/.test(line)).length;
   const before = accounts();
-  const first = await world.renew(certificatesFor(['a.example.com', 'b.example.com', 'c.example.com'], eab), { environment });
-  expect(statusesOf(first)).toEqual({ 'a.example.com': 'renewed', 'b.example.com': 'renewed', 'c.example.com': 'renewed' });
+  const first = await world.renew(certificatesFor(['a.example.com', 'b.example.com', 'c.example.com'], eab), {
+    environment,
+  });
+  expect(statusesOf(first)).toEqual({
+    'a.example.com': 'renewed',
+    'b.example.com': 'renewed',
+    'c.example.com': 'renewed',
+  });
   const second = await world.renew(certificatesFor(['d.example.com'], eab), { environment });
   expect(statusesOf(second)).toEqual({ 'd.example.com': 'renewed' });
   expect(accounts() - before).toBe(1);

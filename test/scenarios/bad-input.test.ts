@@ -55,7 +55,9 @@ describe('a configuration with ten mistakes', () => {
     ]);
     const lineOf = (path: string) => lines.find((line) => line.startsWith(path));
     expect(lineOf('acme.directoryURL'), 'the nearest known key is named').toContain('directoryUrl');
-    expect(lineOf('cdn.api'), 'what was found, what is allowed').toMatch(/SetCdnDomainSSLCertificat\b.*SetCdnDomainSSLCertificate/);
+    expect(lineOf('cdn.api'), 'what was found, what is allowed').toMatch(
+      /SetCdnDomainSSLCertificat\b.*SetCdnDomainSSLCertificate/,
+    );
     expect(world.rpc.calls.length).toBe(calls);
   });
 
@@ -68,20 +70,39 @@ describe('a configuration with ten mistakes', () => {
 
 describe('each a named error', () => {
   test.each<[string, Record<string, unknown>, string]>([
-    ['a domain in two certificates', {
-      certificates: [{ ...GOOD, identifiers: ['www.example.com'] }, { name: 'b', identifiers: ['www.example.com'] }],
-    }, 'certificates[1]'],
-    ['a wildcard with http-01', {
-      certificates: [{ ...GOOD, identifiers: ['*.example.com'] }],
-      challenge: { type: 'http-01', solver: 'oss', bucket: 'origin' },
-      region: 'cn-hangzhou',
-    }, '*.example.com'],
-    ['more than 100 identifiers', {
-      certificates: [{ ...GOOD, identifiers: Array.from({ length: 101 }, (_, i) => `n${i}.example.com`) }],
-    }, '101'],
-    ['a name over 253 bytes', {
-      certificates: [{ ...GOOD, identifiers: [`${'abcdefghi.'.repeat(25)}example.com`] }],
-    }, '253'],
+    [
+      'a domain in two certificates',
+      {
+        certificates: [
+          { ...GOOD, identifiers: ['www.example.com'] },
+          { name: 'b', identifiers: ['www.example.com'] },
+        ],
+      },
+      'certificates[1]',
+    ],
+    [
+      'a wildcard with http-01',
+      {
+        certificates: [{ ...GOOD, identifiers: ['*.example.com'] }],
+        challenge: { type: 'http-01', solver: 'oss', bucket: 'origin' },
+        region: 'cn-hangzhou',
+      },
+      '*.example.com',
+    ],
+    [
+      'more than 100 identifiers',
+      {
+        certificates: [{ ...GOOD, identifiers: Array.from({ length: 101 }, (_, i) => `n${i}.example.com`) }],
+      },
+      '101',
+    ],
+    [
+      'a name over 253 bytes',
+      {
+        certificates: [{ ...GOOD, identifiers: [`${'abcdefghi.'.repeat(25)}example.com`] }],
+      },
+      '253',
+    ],
     ['a key that is not 32 bytes', { ...WWW, encryption: { key: Buffer.alloc(16).toString('base64') } }, '32'],
   ])('%s', async (_, more, mentioned) => {
     const calls = world.rpc.calls.length;
@@ -109,7 +130,10 @@ describe('each a named error', () => {
   });
 
   test('credentials that are missing', async () => {
-    const { exitCode, report } = await autocert(['renew', '--json'], { config: world.config(WWW), credentials: undefined });
+    const { exitCode, report } = await autocert(['renew', '--json'], {
+      config: world.config(WWW),
+      credentials: undefined,
+    });
     expect(exitCode).toBe(1);
     expect(report.error).toMatchObject({ code: 'CREDENTIALS_MISSING', remedy: expect.stringContaining('role') });
   });
@@ -126,7 +150,11 @@ describe('each a named error', () => {
     const ahead = await startRpcServer({ products: [world.cdn, world.alidns], accounts: world.accounts, now });
     const { report } = await world.renew({ ...world.config(WWW), endpoints: { cdn: ahead.url, alidns: ahead.url } });
     await ahead.close();
-    expect(report.error).toMatchObject({ code: 'CLOCK_SKEWED', step: 'inventory', remedy: expect.stringContaining('clock') });
+    expect(report.error).toMatchObject({
+      code: 'CLOCK_SKEWED',
+      step: 'inventory',
+      remedy: expect.stringContaining('clock'),
+    });
     expect(report.error?.message).toMatch(/this clock is 1[78]\d{3} s behind/);
   });
 
@@ -142,8 +170,15 @@ describe('each a named error', () => {
 
   test('a CA that cannot be reached', async () => {
     const [port] = await freePorts(1);
-    const acme = { directoryUrl: `https://127.0.0.1:${port}/dir`, contact: ['mailto:ops@example.com'], profile: 'default' };
-    const renewal = await world.renew({ ...world.config({ certificates: [{ name: 'down', identifiers: ['www.example.com'] }] }), acme });
+    const acme = {
+      directoryUrl: `https://127.0.0.1:${port}/dir`,
+      contact: ['mailto:ops@example.com'],
+      profile: 'default',
+    };
+    const renewal = await world.renew({
+      ...world.config({ certificates: [{ name: 'down', identifiers: ['www.example.com'] }] }),
+      acme,
+    });
     expect(errorsOf(renewal)).toEqual({ down: 'ACME_UNREACHABLE' });
     expect(renewal.report.outcomes[0]?.error?.remedy).toMatch(/\S/);
   });

@@ -15,7 +15,11 @@ function certificateFor(domain: string) {
 }
 
 test('the TXT record is gone after a success, and one of somebody else at the same name stays', async () => {
-  const theirs = world.dns.addRecord('example.com', { name: '_acme-challenge.ok.example.com', type: 'TXT', value: 'theirs' });
+  const theirs = world.dns.addRecord('example.com', {
+    name: '_acme-challenge.ok.example.com',
+    type: 'TXT',
+    value: 'theirs',
+  });
   const renewal = await world.renew(certificateFor('ok.example.com'));
   expect(statusesOf(renewal)).toEqual({ 'ok.example.com': 'renewed' });
   expect(txtRecords(world, 'example.com')).toEqual(['_acme-challenge.ok.example.com theirs']);
@@ -24,7 +28,11 @@ test('the TXT record is gone after a success, and one of somebody else at the sa
 
 test('the TXT record is gone when the validation failed, and the run says what to look at', async () => {
   const domain = 'denied.example.com';
-  const theirs = world.dns.addRecord('example.com', { name: `_acme-challenge.${domain}`, type: 'TXT', value: 'theirs' });
+  const theirs = world.dns.addRecord('example.com', {
+    name: `_acme-challenge.${domain}`,
+    type: 'TXT',
+    value: 'theirs',
+  });
   const config = certificateFor(domain);
   // The CA's resolver never hears of the record; every authoritative server does.
   world.dns.lag('resolver', 'held');
@@ -45,7 +53,9 @@ test('the CA is only asked when every authoritative name server has the record',
   const domain = 'lagging.example.com';
   const config = certificateFor(domain);
   world.dns.lag('ns2', 'held');
-  const validated = world.dns.seen(`_acme-challenge.${domain}`, 'TXT', { server: 'ns2' }).then(() => world.dns.release('ns2'));
+  const validated = world.dns
+    .seen(`_acme-challenge.${domain}`, 'TXT', { server: 'ns2' })
+    .then(() => world.dns.release('ns2'));
   const renewal = await world.renew(config);
   await validated;
   expect(statusesOf(renewal)).toEqual({ [domain]: 'renewed' });

@@ -48,7 +48,9 @@ test('an answer of 503 without a Code is no success: the next run deploys what i
   stop = world.rpc.intercept(({ action }) =>
     action === 'SetDomainServerCertificate' ? { status: 503, body: '{"RequestId":"0000-1111"}' } : undefined,
   );
-  const config = certificateFor(domain, { verify: { patience: '1s', connect: world.edges.map(({ address }) => address) } });
+  const config = certificateFor(domain, {
+    verify: { patience: '1s', connect: world.edges.map(({ address }) => address) },
+  });
   const failed = await world.renew(config, { timeout: 60 });
   expect(errorsOf(failed)).toEqual({ [domain]: 'SERVICE_UNAVAILABLE' });
   expect(failed.error?.errorType).toBe('RunFailed');
@@ -64,7 +66,9 @@ test('what is throttled is pushed all the same, and never more than ten in a sec
   const domains = Array.from({ length: 25 }, (_, index) => `many${index}.example.com`);
   for (const domain of domains) world.cdn.set(domain);
   const identifiers = ['*.example.com'];
-  const config = world.config({ certificates: [{ name: 'many', identifiers, keyType: 'ec256', targets: [{ type: 'cdn', domains }] }] });
+  const config = world.config({
+    certificates: [{ name: 'many', identifiers, keyType: 'ec256', targets: [{ type: 'cdn', domains }] }],
+  });
   const before = world.rpc.callsOf('SetDomainServerCertificate').length;
   const renewal = await world.renew(config);
   expect(statusesOf(renewal)).toEqual({ many: 'renewed' });

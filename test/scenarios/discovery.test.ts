@@ -12,7 +12,12 @@ afterAll(() => world.close());
 const DAY = 86_400_000;
 
 /** A certificate that somebody uploaded in the console and that ends in so many days. */
-function uploaded(domain: string, days: number, certType: 'upload' | 'cas' | 'free' = 'upload', certName?: string): void {
+function uploaded(
+  domain: string,
+  days: number,
+  certType: 'upload' | 'cas' | 'free' = 'upload',
+  certName?: string,
+): void {
   const notAfter = new Date(Date.now() + days * DAY);
   const certificate = makeCertificate({
     names: [domain.replace(/^\./, '*.')],
@@ -24,7 +29,8 @@ function uploaded(domain: string, days: number, certType: 'upload' | 'cas' | 'fr
 }
 
 test('discovery takes what is on and uploaded, and touches nothing else', async () => {
-  for (const domain of ['old.example.com', 'off.example.com', 'fresh.example.com', 'stopped.example.com']) world.cdn.set(domain);
+  for (const domain of ['old.example.com', 'off.example.com', 'fresh.example.com', 'stopped.example.com'])
+    world.cdn.set(domain);
   uploaded('old.example.com', 3);
   uploaded('.any.example.com', 3);
   uploaded('fresh.example.com', 80);
@@ -33,7 +39,9 @@ test('discovery takes what is on and uploaded, and touches nothing else', async 
   uploaded('stopped.example.com', 3);
   world.cdn.set('stopped.example.com', { status: 'offline' });
   uploaded('excluded.example.com', 3);
-  const before = new Map([...world.cdn.state.domains.keys()].map((domain) => [domain, world.cdn.served(domain)?.fingerprint]));
+  const before = new Map(
+    [...world.cdn.state.domains.keys()].map((domain) => [domain, world.cdn.served(domain)?.fingerprint]),
+  );
 
   const renewal = await world.renew(
     world.config({ discover: { include: ['*.example.com'], exclude: ['excluded.*'], keyType: 'ec256' } }),
@@ -50,7 +58,9 @@ test('discovery takes what is on and uploaded, and touches nothing else', async 
     { domain: 'free.example.com', reason: 'its certificate is of type free, not uploaded' },
     { domain: 'excluded.example.com', reason: 'in discover.exclude' },
   ]);
-  const changed = [...before].filter(([domain, was]) => world.cdn.served(domain)?.fingerprint !== was).map(([domain]) => domain);
+  const changed = [...before]
+    .filter(([domain, was]) => world.cdn.served(domain)?.fingerprint !== was)
+    .map(([domain]) => domain);
   expect(changed.sort()).toEqual(['.any.example.com', 'old.example.com']);
   expect(world.cdn.state.domains.get('off.example.com')?.sslProtocol).toBe('off');
 });

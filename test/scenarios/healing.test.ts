@@ -41,7 +41,11 @@ test('a certificate that was overwritten by hand is put back, under its own name
   const config = certificateFor(domain);
   await world.renew(config);
   const issued = configured(domain);
-  const byHand = makeCertificate({ names: [domain], notBefore: new Date('2026-01-01T00:00:00Z'), notAfter: new Date('2036-01-01T00:00:00Z') });
+  const byHand = makeCertificate({
+    names: [domain],
+    notBefore: new Date('2026-01-01T00:00:00Z'),
+    notAfter: new Date('2036-01-01T00:00:00Z'),
+  });
   world.cdn.purchase(domain, { ...byHand, certType: 'upload', certName: 'by-hand' });
 
   const again = await world.renew(config);
@@ -55,7 +59,11 @@ test('a certificate that one edge serves and the other does not is deployed agai
   world.cdn.set(domain);
   const config = certificateFor(domain);
   await world.renew(config);
-  const old = makeCertificate({ names: [domain], notBefore: new Date('2026-01-01T00:00:00Z'), notAfter: new Date('2026-12-31T00:00:00Z') });
+  const old = makeCertificate({
+    names: [domain],
+    notBefore: new Date('2026-01-01T00:00:00Z'),
+    notAfter: new Date('2026-12-31T00:00:00Z'),
+  });
   world.edges[1].override(domain, old);
   const stop = world.cdn.onChange((changed) => {
     if (changed === domain) world.edges[1].override(domain, undefined);
@@ -71,7 +79,10 @@ test('an edge that never takes it up is a failure of the run, and the next run d
   const domain = 'stuck.example.com';
   world.cdn.set(domain);
   world.edges[1].hold();
-  const config = { ...certificateFor(domain), verify: { patience: '2s', connect: world.edges.map(({ address }) => address) } };
+  const config = {
+    ...certificateFor(domain),
+    verify: { patience: '2s', connect: world.edges.map(({ address }) => address) },
+  };
   const stuck = await world.renew(config);
   world.edges[1].release();
   expect(stuck.report.outcomes[0]?.error).toMatchObject({ code: 'NOT_SERVED', step: 'verify', retryable: true });
@@ -103,7 +114,11 @@ test('a staging certificate in the store is not taken for a production one', asy
   const staging = await startPebble({ dnsServer: world.dns.resolver });
   try {
     const production = certificateFor(domain);
-    const acme = { ...(production['acme'] as object), directoryUrl: staging.directoryUrl, caBundle: staging.caBundlePath };
+    const acme = {
+      ...(production['acme'] as object),
+      directoryUrl: staging.directoryUrl,
+      caBundle: staging.caBundlePath,
+    };
     const rehearsal = await world.renew({ ...production, acme });
     expect(statusesOf(rehearsal)).toEqual({ [domain]: 'renewed' });
     const rehearsed = configured(domain);

@@ -6,7 +6,14 @@ import { startWorld, type World } from '../sandbox/world.ts';
 let world: World;
 beforeAll(async () => {
   world = await startWorld({
-    zones: ['example.com', 'shop.com.cn', 'xn--fiqs8s.com', 'other-provider.example', 'acme.example.net', 'deep.example.com'],
+    zones: [
+      'example.com',
+      'shop.com.cn',
+      'xn--fiqs8s.com',
+      'other-provider.example',
+      'acme.example.net',
+      'deep.example.com',
+    ],
     // Nothing is reused: every order asks for every record.
     pebble: { env: { PEBBLE_AUTHZREUSE: '0' } },
   });
@@ -36,8 +43,13 @@ test('a wildcard and its apex in one certificate need two values at one name', a
   stop();
   expect(values.size).toBe(2);
   expect(servedNames('.wild.example.com')).toBe(servedNames('wild.example.com'));
-  expect(servedNames('wild.example.com')?.split(', ').sort()).toEqual(['DNS:*.wild.example.com', 'DNS:wild.example.com']);
-  expect(world.edges[0].fingerprintOf('anything.wild.example.com')).toBe(world.cdn.served('.wild.example.com')?.fingerprint);
+  expect(servedNames('wild.example.com')?.split(', ').sort()).toEqual([
+    'DNS:*.wild.example.com',
+    'DNS:wild.example.com',
+  ]);
+  expect(world.edges[0].fingerprintOf('anything.wild.example.com')).toBe(
+    world.cdn.served('.wild.example.com')?.fingerprint,
+  );
   expect(txtRecords(world, 'example.com')).toEqual([]);
 });
 

@@ -28,7 +28,11 @@ function certificateFor(domain: string, more: Record<string, unknown>) {
 
 /** Everything that the bucket holds, as text. */
 function contents(): string {
-  return oss.bucket('certificates').keys().map((key) => oss.read('certificates', key)?.toString('latin1')).join('\n');
+  return oss
+    .bucket('certificates')
+    .keys()
+    .map((key) => oss.read('certificates', key)?.toString('latin1'))
+    .join('\n');
 }
 
 describe('an OSS bucket as the store', () => {
@@ -39,9 +43,10 @@ describe('an OSS bucket as the store', () => {
     const requests = oss.requests.length;
     expect(statusesOf(await world.renew(config))).toEqual({ 'plain.example.com': 'kept' });
     expect(ordersAt(world)).toBe(orders);
-    expect(oss.requests.slice(requests).map(({ method, key }) => `${method} ${key}`), 'one read, no write').toEqual([
-      'GET plain/index.json',
-    ]);
+    expect(
+      oss.requests.slice(requests).map(({ method, key }) => `${method} ${key}`),
+      'one read, no write',
+    ).toEqual(['GET plain/index.json']);
   });
 
   test.each([
@@ -61,7 +66,10 @@ describe('an OSS bucket as the store', () => {
 
   test('a wrong key is said, and nothing is issued or overwritten', async () => {
     const domain = 'local.example.com';
-    const config = certificateFor(domain, { store: `oss://certificates/${domain}`, encryption: { key: '${AUTOCERT_KEY}' } });
+    const config = certificateFor(domain, {
+      store: `oss://certificates/${domain}`,
+      encryption: { key: '${AUTOCERT_KEY}' },
+    });
     const before = contents();
     const orders = ordersAt(world);
     const environment = { AUTOCERT_KEY: Buffer.alloc(32, 8).toString('base64') };
@@ -75,7 +83,9 @@ describe('an OSS bucket as the store', () => {
     const domain = 'refused.example.com';
     const config = certificateFor(domain, { store: 'oss://certificates/refused' });
     const stop = oss.intercept(({ method }) =>
-      method === 'PUT' ? { status: 403, body: '<Error><Code>AccessDenied</Code><Message>no</Message></Error>' } : undefined,
+      method === 'PUT'
+        ? { status: 403, body: '<Error><Code>AccessDenied</Code><Message>no</Message></Error>' }
+        : undefined,
     );
     const orders = ordersAt(world);
     const renewal = await world.renew(config);

@@ -61,7 +61,9 @@ describe('the list of domains', () => {
 
   test('that could not be read is read again when it is asked for again', async () => {
     const { server, target } = await situation(['www.example.com']);
-    const recover = server.intercept(({ action }) => (action === 'DescribeUserDomains' ? { status: 403, body: '{"Code":"Forbidden.RAM"}' } : undefined));
+    const recover = server.intercept(({ action }) =>
+      action === 'DescribeUserDomains' ? { status: 403, body: '{"Code":"Forbidden.RAM"}' } : undefined,
+    );
     await expect(target.list()).rejects.toMatchObject({ code: 'PERMISSION_DENIED' });
     recover();
     expect(await target.list()).toHaveLength(1);
@@ -89,7 +91,12 @@ describe('deploying', () => {
   test('a name that stands on another domain is not overwritten', async () => {
     const { product, target } = await situation(['www.example.com', 'other.example.com']);
     const { chain, privateKey } = makeCertificate({ names: ['other.example.com'] });
-    product.purchase('other.example.com', { chain, privateKey, certType: 'upload', certName: 'autocert-cdn-www_example_com' });
+    product.purchase('other.example.com', {
+      chain,
+      privateKey,
+      certType: 'upload',
+      certName: 'autocert-cdn-www_example_com',
+    });
     const before = product.served('other.example.com')?.fingerprint;
     const certificate = certificateFor('www.example.com');
     const { certName } = await target.deploy('www.example.com', certificate);

@@ -94,7 +94,7 @@ export async function deploy(
       if (!able.has(domain)) return notAble(domain);
       if (hasIt(domain, certificate.fingerprint)) return { domain: domain.domain, status: 'in-place' };
       try {
-        refuseWorse(observation, domain, certificateFacts(certificate.chain), context);
+        refuseWorse(domain, certificateFacts(certificate.chain), context);
         await context.lease.check();
         const deployed = await context.target.deploy(domain.domain, certificate);
         context.deps.log.info('deployed', { name: observation.spec.name, domain: domain.domain, ...deployed });
@@ -133,23 +133,20 @@ export function domainNotFound(domain: string): AutocertError {
 }
 
 /**
- * Never worse: what would not cover the domain is never pushed. What ends before a good certificate from elsewhere, or
- * comes from a staging CA where a good one is in place, needs to be forced by name. Throws WORSE_CERTIFICATE.
+ * Never worse: what would not cover the domain, or has ended, is never pushed; what comes from a staging CA replaces a
+ * good certificate only when that is forced by name. That one from elsewhere which lasts longer stays where discovery
+ * found it is decided by `deployable`. Throws WORSE_CERTIFICATE.
  */
 function refuseWorse(
-  { spec, record }: Observation,
   { domain, configured }: DomainObservation,
   next: CertificateFacts,
   { forced, deps }: DeployContext,
 ): void {
   if (!covers(next.identifiers, domain)) throw worse(domain, 'does not cover it');
   if (next.notAfter <= deps.now()) throw worse(domain, 'has ended');
-  const current = configured?.facts;
-  if (forced || !current || !isGood(current, domain, deps.now())) return;
-  if (isStagingIssuer(next.issuer)) throw worse(domain, 'is from a staging CA, and a good one is in place');
-  const elsewheres = configured.certName !== record.deployed[domain] && current.fingerprint !== next.fingerprint;
-  if (spec.origin === 'discovered' && elsewheres && next.notAfter < current.notAfter) {
-    throw worse(domain, `ends before the one in place (${current.notAfter.toISOString()})`);
+  const hasGood = configured?.facts && isGood(configured.facts, domain, deps.now());
+  if (hasGood && !forced && isStagingIssuer(next.issuer)) {
+    throw worse(domain, 'is from a staging CA, and a good one is in place');
   }
 }
 

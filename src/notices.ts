@@ -1,5 +1,5 @@
 import * as v from 'valibot';
-import type { Outcome, ReportedError, RunReport } from './report.ts';
+import type { Outcome, RunReport } from './report.ts';
 
 /** What one message says of one certificate, or of the run as a whole. */
 export interface Notice {
@@ -22,11 +22,14 @@ export type Subject =
   /** The run came to no certificate at all. */
   | { readonly type: 'run' };
 
-export type Cause = Pick<ReportedError, 'code' | 'message'> & {
+/** One of ERROR_CODES, or one that a newer version left in the store. */
+export interface Cause {
+  readonly code: string;
+  readonly message: string;
   readonly step?: string | undefined;
   readonly remedy?: string | undefined;
   readonly requestId?: string | undefined;
-};
+}
 
 const Instant = v.pipe(v.string(), v.isoTimestamp());
 
@@ -152,7 +155,7 @@ function stateOf(outcome: Outcome, report: RunReport, context: NoticeContext): S
       health: status === 'failed' || backsOff ? 'failing' : 'well',
       since: failures && new Date(failures.since),
       endsAt: endsAt === undefined ? undefined : new Date(endsAt),
-      cause: error ?? (failures && { step: 'issue', ...failures }),
+      cause: error ?? (failures && { ...failures, step: failures.step ?? 'issue' }),
       next: nextRun(report, context, failures && new Date(failures.nextAttemptAt)),
     },
   ];

@@ -10,7 +10,7 @@ import { $OpenApiUtil } from '@alicloud/openapi-core';
 import RPCClient from '@alicloud/pop-core';
 import { afterEach, describe, expect, test } from 'vitest';
 import { type Cdn, type CdnOptions, createCdn } from './cdn.ts';
-import { defaultCa, makeCertificate } from './certificates.ts';
+import { defaultCa, makeCa, makeCertificate } from './certificates.ts';
 import { type RpcServer, startRpcServer } from './rpc-server.ts';
 
 // Node gives a CommonJS module as the default import, Vite its `default`.
@@ -211,6 +211,10 @@ describe('a certificate is refused', () => {
   const garbage = `-----BEGIN CERTIFICATE-----\n${'A'.repeat(64)}\n-----END CERTIFICATE-----\n`;
   const garbageKey = `-----BEGIN RSA PRIVATE KEY-----\n${'A'.repeat(64)}\n-----END RSA PRIVATE KEY-----\n`;
   const intermediate = defaultCa().intermediate;
+  const forgedDer = Buffer.from(new X509Certificate(certificate.leaf).raw);
+  forgedDer[forgedDer.length - 1] = (forgedDer.at(-1) ?? 0) ^ 1;
+  const forgedLines = forgedDer.toString('base64').match(/.{1,64}/g) ?? [];
+  const forged = `-----BEGIN CERTIFICATE-----\n${forgedLines.join('\n')}\n-----END CERTIFICATE-----\n`;
   const stranger = makeCertificate({ names: ['www.example.com'] }).leaf;
 
   const certificates: [string, string, string][] = [
@@ -226,9 +230,10 @@ describe('a certificate is refused', () => {
     ['a second block that did not issue the first', certificate.leaf + stranger, 'Certificate.FormatError'],
     [
       'a second block that did not issue the first but has its name',
-      certificate.leaf + defaultCa().root,
+      certificate.leaf + makeCa('Sandbox CA').intermediate,
       'Certificate.FormatError',
     ],
+    ['a signature its issuer did not make', forged + intermediate, 'Certificate.FormatError'],
     ['a block that holds no certificate', garbage, 'malformed'],
     ['more than any chain needs', certificate.leaf + intermediate.repeat(200), 'InvalidCertificate.TooLong'],
   ];
@@ -315,8 +320,10 @@ describe('a certificate is refused', () => {
     cdn.state.suspended = true;
     await expect(call(OLD, old())).rejects.toMatchObject(refusal('OperationDenied', 403));
   });
+});
 
-  test('when the calls per second are used up: 10 for the old call, 30 for the new one', async () => {
+describe('reading back', () => {
+  test('each action has the calls per second of its page', async () => {
     const { cdn } = await start();
     const limits = Object.entries(cdn.actions).map(([name, action]) => [name, action.callsPerSecond]);
     expect(Object.fromEntries(limits)).toEqual({
@@ -332,9 +339,7 @@ describe('a certificate is refused', () => {
       DescribeUserCertificateExpireCount: 100,
     });
   });
-});
 
-describe('reading back', () => {
   test('DescribeDomainCertificateInfo tells the certificate, with times in UTC', async () => {
     const { call } = await start();
     await call(OLD, old());

@@ -1,0 +1,50 @@
+import { describe, expect, test } from 'vitest';
+import { AutocertError } from '../src/errors.ts';
+import { withFailure } from '../src/failures.ts';
+import { type CertificateRecord, emptyRecord } from '../src/record.ts';
+
+const NOON = new Date('2026-01-02T12:00:00Z');
+
+function failure(retryAfter?: Date): AutocertError {
+  return new AutocertError({ code: 'ACME_DNS', message: 'no TXT record', retryable: false, remedy: 'Look.', retryAfter });
+}
+
+function minutesAfterNoon({ failures }: CertificateRecord): number {
+  return (Date.parse(failures?.nextAttemptAt ?? '') - NOON.getTime()) / 60_000;
+}
+
+describe('after a failed attempt', () => {
+  const deps = { now: () => NOON, random: () => 0 };
+
+  test.each([
+    [1, 15],
+    [2, 60],
+    [3, 240],
+    [4, 960],
+    [5, 1440],
+    [50, 1440],
+  ])('number %i the next one waits %i minutes', (count, minutes) => {
+    let record = emptyRecord('www');
+    for (let attempt = 1; attempt <= count; attempt += 1) record = withFailure(record, failure(), deps);
+    expect(record.failures?.count).toBe(count);
+    expect(minutesAfterNoon(record)).toBe(minutes);
+  });
+
+  test('certificates that failed together do not come back together', () => {
+    const waits = [0, 0.5, 0.999].map((random) => minutesAfterNoon(withFailure(emptyRecord('www'), failure(), { ...deps, random: () => random })));
+    expect(waits[0]).toBe(15);
+    expect(waits[1]).toBe(16.875);
+    expect(waits[2]).toBeLessThan(18.75);
+  });
+
+  test('the next one does not come before the instant that the server named', () => {
+    const record = withFailure(emptyRecord('www'), failure(new Date('2026-01-03T00:00:00Z')), deps);
+    expect(record.failures?.nextAttemptAt).toBe('2026-01-03T00:00:00.000Z');
+  });
+
+  test('the first failure is remembered', () => {
+    const first = withFailure(emptyRecord('www'), failure(), deps);
+    const later = withFailure(first, failure(), { ...deps, now: () => new Date('2026-01-02T18:00:00Z') });
+    expect(later.failures?.since).toBe('2026-01-02T12:00:00.000Z');
+  });
+});

@@ -1,0 +1,154 @@
+import { describe, expect, test } from 'vitest';
+import { type Config, parseConfig } from '../src/config.ts';
+import type { TargetDomain } from '../src/deploy.ts';
+import { inventory, select } from '../src/inventory.ts';
+
+function configOf(more: Record<string, unknown>): Config {
+  const base = { acme: { contact: ['mailto:ops@example.com'], profile: 'tlsserver' }, store: 'file:///var/lib/autocert' };
+  return parseConfig(JSON.stringify({ ...base, ...more }), { env: {} });
+}
+
+function uploaded(domain: string, more: Partial<TargetDomain> = {}): TargetDomain {
+  const certificate = { name: domain, type: 'upload', expireTime: '2026-12-26 14:45:09' };
+  return { domain, status: 'online', https: true, certificate, ...more };
+}
+
+describe('the certificates that are to exist', () => {
+  test('are those of the configuration, with the CA\'s profile where they name none', () => {
+    const config = configOf({
+      certificates: [
+        { name: 'www', identifiers: ['www.example.com', '*.example.com'], targets: [{ type: 'cdn', domains: ['www.example.com'] }] },
+        { name: 'api', identifiers: ['api.example.com'], keyType: 'ec256', profile: 'shortlived' },
+      ],
+    });
+    expect(inventory(config, []).specs).toEqual([
+      {
+        name: 'www',
+        identifiers: ['*.example.com'],
+        keyType: 'rsa2048',
+        profile: 'tlsserver',
+        domains: ['www.example.com'],
+        origin: 'configured',
+      },
+      {
+        name: 'api',
+        identifiers: ['api.example.com'],
+        keyType: 'ec256',
+        profile: 'shortlived',
+        domains: ['api.example.com'],
+        origin: 'configured',
+      },
+    ]);
+  });
+
+  test('and one for each domain that discovery takes, but for those that the configuration names', () => {
+    const config = configOf({ certificates: [{ name: 'www', identifiers: ['www.example.com'] }], discover: { include: ['*'] } });
+    const { specs } = inventory(config, [uploaded('www.example.com'), uploaded('b.example.com'), uploaded('*.a.example.com')]);
+    expect(specs.map(({ name, domains, origin }) => [name, domains, origin])).toEqual([
+      ['www', ['www.example.com'], 'configured'],
+      ['_wildcard.a.example.com', ['*.a.example.com'], 'discovered'],
+      ['b.example.com', ['b.example.com'], 'discovered'],
+    ]);
+  });
+
+  test('a discovered domain does not take the name of a configured certificate', () => {
+    const config = configOf({
+      certificates: [{ name: 'b.example.com', identifiers: ['www.example.com'] }],
+      discover: { include: ['*'] },
+    });
+    const { specs } = inventory(config, [uploaded('b.example.com')]);
+    expect(specs.map(({ name }) => name)).toEqual(['b.example.com', '_discovered.b.example.com']);
+  });
+
+  test('one a zone: the registrable domain, also under .com.cn, and no name that a wildcard covers', () => {
+    const config = configOf({ discover: { include: ['*'], group: 'zone' } });
+    const account = ['a.shop.com.cn', 'b.shop.com.cn', 'example.com', '*.example.com', 'www.example.com'].map((name) => uploaded(name));
+    expect(inventory(config, account).specs.map(({ name, identifiers, domains }) => ({ name, identifiers, domains }))).toEqual([
+      {
+        name: 'example.com',
+        identifiers: ['*.example.com', 'example.com'],
+        domains: ['*.example.com', 'example.com', 'www.example.com'],
+      },
+      { name: 'shop.com.cn', identifiers: ['a.shop.com.cn', 'b.shop.com.cn'], domains: ['a.shop.com.cn', 'b.shop.com.cn'] },
+    ]);
+  });
+
+  test('a zone of more than 100 domains becomes several certificates', () => {
+    const config = configOf({ discover: { include: ['*'], group: 'zone' } });
+    const account = Array.from({ length: 250 }, (_, index) => uploaded(`n${index}.example.com`));
+    const { specs } = inventory(config, account);
+    expect(specs.map(({ name, domains }) => [name, domains.length])).toEqual([
+      ['example.com', 100],
+      ['example.com.2', 100],
+      ['example.com.3', 50],
+    ]);
+  });
+});
+
+describe('discovery leaves alone', () => {
+  test.each<[string, TargetDomain, string]>([
+    ['what is stopped', uploaded('a.example.com', { status: 'offline' }), 'the domain is offline'],
+    ['what is being checked', uploaded('a.example.com', { status: 'checking' }), 'the domain is checking'],
+    ['what has HTTPS off', uploaded('a.example.com', { https: false }), 'HTTPS is off'],
+    ['what was bought', uploaded('a.example.com', { certificate: { name: 'x', type: 'cas', expireTime: '' } }), 'its certificate is of type cas, not uploaded'],
+    ['what is excluded', uploaded('internal.example.com'), 'in discover.exclude'],
+    ['what is not included', uploaded('a.example.org'), 'not in discover.include'],
+  ])('%s', (_, entry, reason) => {
+    const config = configOf({ discover: { include: ['*.example.com'], exclude: ['internal.*'] } });
+    const { specs, ignored } = inventory(config, [entry]);
+    expect(specs).toEqual([]);
+    expect(ignored).toEqual([{ domain: entry.domain, reason }]);
+  });
+
+  test('nothing that is only being configured', () => {
+    const config = configOf({ discover: { include: ['*'] } });
+    expect(inventory(config, [uploaded('a.example.com', { status: 'configuring' })]).specs).toHaveLength(1);
+  });
+});
+
+describe('a pattern', () => {
+  test.each([
+    ['*', 'www.example.com', true],
+    ['*.example.com', 'www.example.com', true],
+    ['*.example.com', 'a.b.example.com', true],
+    ['*.example.com', '*.example.com', true],
+    ['*.example.com', 'example.com', false],
+    ['www.example.com', 'www.example.com', true],
+    ['www.example.com', 'xwww.example.com', false],
+    ['img-*-cdn.example.com', 'img-1-cdn.example.com', true],
+    ['img-*-cdn.example.com', 'img-cdn.example.com', false],
+    ['*a*a.example.com', 'a.example.com', false],
+    ['*a*a.example.com', 'aa.example.com', true],
+    ['*.b.*.com', 'a.b.c.com', true],
+    ['*.b.*.com', 'a.b.com', false],
+  ])('%s and %s: %s', (pattern, domain, takes) => {
+    const config = configOf({ discover: { include: [pattern] } });
+    const { specs, problems } = inventory(config, [uploaded(domain)]);
+    expect(specs).toHaveLength(takes ? 1 : 0);
+    expect(problems.map(({ code }) => code)).toEqual(takes ? [] : ['FILTER_MATCHED_NOTHING']);
+  });
+});
+
+describe('what a person asks for', () => {
+  const { specs } = inventory(
+    configOf({
+      certificates: [
+        { name: 'www', identifiers: ['www.example.com', 'example.com'] },
+        { name: 'api', identifiers: ['api.example.com'] },
+      ],
+    }),
+    [],
+  );
+
+  test('is found by the certificate\'s name and by any of its domains', () => {
+    expect(select(specs, ['example.com', 'api']).specs.map(({ name }) => name)).toEqual(['www', 'api']);
+  });
+
+  test('is an error where it is not there, and the rest is done', () => {
+    const { specs: found, problems } = select(specs, ['www', 'nowhere.example.com']);
+    expect(found.map(({ name }) => name)).toEqual(['www']);
+    expect(problems.map(({ code, message }) => `${code} ${message}`)).toEqual([
+      'FILTER_MATCHED_NOTHING "nowhere.example.com" matches no domain and no certificate.',
+    ]);
+  });
+});

@@ -1,0 +1,65 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { takeLease } from '../src/lease.ts';
+import type { Store } from '../src/record.ts';
+import { createFileStore } from '../src/store/file.ts';
+
+const NOON = new Date('2026-01-02T12:00:00Z');
+const TEN_PAST = new Date('2026-01-02T12:10:00Z');
+const at = (instant: string) => ({ now: () => new Date(instant) });
+
+let folder: string;
+let store: Store;
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'autocert-lease-'));
+  store = createFileStore({ path: folder });
+});
+afterEach(() => rm(folder, { recursive: true, force: true }));
+
+describe('the lease', () => {
+  test('is held by one run at a time, and given up at its end', async () => {
+    const first = await takeLease(store, 'run-1', TEN_PAST, { now: () => NOON });
+    await expect(takeLease(store, 'run-2', TEN_PAST, at('2026-01-02T12:05:00Z'))).rejects.toMatchObject({
+      code: 'LEASE_HELD',
+      retryable: true,
+      message: 'Another run (run-1) is at work until 2026-01-02T12:10:00.000Z at the latest.',
+    });
+    await first.release();
+    const second = await takeLease(store, 'run-2', TEN_PAST, at('2026-01-02T12:05:00Z'));
+    expect(second.fence).toBe(first.fence + 1);
+  });
+
+  test('of a run that died is taken when it has ended and the clocks may have been a minute apart', async () => {
+    const dead = await takeLease(store, 'run-1', TEN_PAST, { now: () => NOON });
+    await expect(takeLease(store, 'run-2', TEN_PAST, at('2026-01-02T12:10:59.999Z'))).rejects.toMatchObject({ code: 'LEASE_HELD' });
+    const next = await takeLease(store, 'run-2', new Date('2026-01-02T12:30:00Z'), at('2026-01-02T12:11:00Z'));
+    expect(next.fence).toBe(dead.fence + 1);
+  });
+
+  test('that was lost is noticed before the next side effect', async () => {
+    const paused = await takeLease(store, 'run-1', TEN_PAST, { now: () => NOON });
+    await paused.check();
+    await takeLease(store, 'run-2', new Date('2026-01-02T12:30:00Z'), at('2026-01-02T12:11:00Z'));
+    await expect(paused.check()).rejects.toMatchObject({ code: 'LEASE_LOST', retryable: false });
+  });
+
+  test('goes to exactly one of fifty runs that find it ended at the same instant', async () => {
+    await takeLease(store, 'dead', TEN_PAST, { now: () => NOON });
+    const later = at('2026-01-02T13:00:00Z');
+    const runs = Array.from({ length: 50 }, (_, run) => takeLease(store, `run-${run}`, new Date('2026-01-02T13:10:00Z'), later));
+    const settled = await Promise.allSettled(runs);
+    expect(settled.filter(({ status }) => status === 'fulfilled')).toHaveLength(1);
+    const codes = settled.flatMap((result) => (result.status === 'rejected' ? [result.reason.code] : []));
+    expect(new Set(codes)).toEqual(new Set(['LEASE_HELD']));
+  });
+
+  test('leaves one object behind, however many runs there were', async () => {
+    for (let run = 1; run <= 3; run += 1) {
+      const lease = await takeLease(store, `run-${run}`, TEN_PAST, { now: () => NOON });
+      await lease.release();
+    }
+    expect(await store.list('lease/')).toEqual(['lease/000000000003.json']);
+  });
+});

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { environmentCredentials, toCredentials } from '../src/aliyun/credentials.ts';
-import type { Invocation } from '../src/run.ts';
+import type { Invocation } from '../src/invocation.ts';
 
 /** The part of FC's nodejs20 context that is used (https://www.alibabacloud.com/help/en/functioncompute/context-1-1). */
 export interface FunctionContext {
@@ -14,6 +14,8 @@ export interface FunctionContext {
   /** `timeout` in seconds. */
   readonly function?: { readonly timeout?: number };
   readonly region?: string;
+  /** Where the log goes; empty in functions that keep none. */
+  readonly service?: { readonly logProject?: string; readonly logStore?: string };
 }
 
 /** Seconds. A context that names no timeout is not FC's. */

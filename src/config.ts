@@ -5,6 +5,7 @@ import * as v from 'valibot';
 import { caBundlePaths, readBundle } from './config/bundle.ts';
 import { place, toProblems } from './config/issues.ts';
 import { ConfigError, type ConfigProblem, quote } from './config/problem.ts';
+import { toNotify } from './config/notify.ts';
 import { checkRules } from './config/rules.ts';
 import { type CHANNELS, ConfigSchema, type KEY_TYPES, type ParsedConfig } from './config/schema.ts';
 import { type Environment, readTree } from './config/text.ts';
@@ -152,16 +153,7 @@ function toConfig(parsed: ParsedConfig, files: ReadonlyMap<string, string>, give
     discover: parsed.discover,
     verify: { patience: parsed.verify.patience, connect: parsed.verify.connect },
     encryption: toEncryption(parsed.encryption),
-    notify: parsed.notify.map((entry) => ({
-      channel: entry.channel,
-      url: entry.url,
-      secret: entry.secret,
-      language: entry.language ?? (CHINESE.has(entry.channel) ? 'zh' : 'en'),
-      template: entry.template,
-      chatId: entry.chatId,
-      from: entry.from,
-      to: entry.to ?? [],
-    })),
+    notify: parsed.notify.map(toNotify),
     heartbeat: parsed.heartbeat,
     region,
     endpoints: {
@@ -173,9 +165,6 @@ function toConfig(parsed: ParsedConfig, files: ReadonlyMap<string, string>, give
     },
   };
 }
-
-/** Channels whose readers mostly read Chinese. */
-const CHINESE: ReadonlySet<Channel> = new Set<Channel>(['dingtalk', 'feishu', 'wecom']);
 
 /** A fallback has the contact and the trust of the primary CA, but never its account binding or its profile. */
 function toAuthority(
@@ -251,8 +240,13 @@ export interface LoadOptions extends ParseOptions {
  * throws.
  */
 export async function loadConfig(source: string, options: LoadOptions): Promise<Config> {
-  const text = isText(source) ? source : await readSource(source.trim(), options);
+  const text = await readConfigText(source, options);
   return parseConfig(text, { readFile: (path) => readFileSync(path, 'utf8'), ...options });
+}
+
+/** The text itself, as `loadConfig` finds it. */
+export async function readConfigText(source: string, options: LoadOptions): Promise<string> {
+  return isText(source) ? source : readSource(source.trim(), options);
 }
 
 function isText(source: string): boolean {

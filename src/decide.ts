@@ -31,15 +31,19 @@ export interface DecisionContext {
   readonly interval: number;
   /** The directories whose certificates count: the configured CA and its fallbacks. */
   readonly directoryUrls: readonly string[];
-  /** A person or an event asks for a new certificate whatever the rules say. */
+  /** A person or an event asks for it whatever the rules say: a new certificate, or the stored one pushed again. */
   readonly force: boolean;
+  readonly intent: Intent;
 }
+
+/** To have every certificate renewed in time, or to have what is stored served now. */
+export type Intent = 'renew' | 'redeploy';
 
 type Rule = (observation: Observation, context: DecisionContext) => Decision | undefined;
 
 /** What is to be done for one certificate: the first rule that has an opinion. Pure. */
 export function decide(observation: Observation, context: DecisionContext): Decision {
-  for (const rule of RULES) {
+  for (const rule of context.intent === 'redeploy' ? REDEPLOY_RULES : RULES) {
     const decision = rule(observation, context);
     if (decision) return decision;
   }
@@ -92,6 +96,22 @@ const RULES: readonly Rule[] = [
   notServed,
 ];
 
+/**
+ * What is stored is pushed again as long as it is good; an order is opened only when it is not. A renewal that is merely
+ * due is left to the timer.
+ */
+const REDEPLOY_RULES: readonly Rule[] = [
+  nothingToServe,
+  notIssued,
+  identifiersChanged,
+  issuerChanged,
+  revoked,
+  expired,
+  pushForced,
+  notDeployed,
+  notServed,
+];
+
 /** An order for a certificate that no domain could take now would be wasted. */
 function nothingToServe(observation: Observation, { now }: DecisionContext): Decision | undefined {
   if (deployable(observation, now).length > 0) return undefined;
@@ -104,6 +124,10 @@ function nothingToServe(observation: Observation, { now }: DecisionContext): Dec
 
 function forced(_: Observation, { force }: DecisionContext): Decision | undefined {
   return force ? renew('Forced', 'A new certificate was asked for.') : undefined;
+}
+
+function pushForced(_: Observation, { force }: DecisionContext): Decision | undefined {
+  return force ? deploy('Forced', 'The stored certificate is pushed again, as was asked for.') : undefined;
 }
 
 function notIssued({ record }: Observation, context: DecisionContext): Decision | undefined {
@@ -156,6 +180,11 @@ function expiryImminent(
   const left = Date.parse(certificate.notAfter) - now.getTime();
   if (left > Math.min(Math.max(lifetime / 10, 2 * interval), lifetime / 2)) return undefined;
   return renew('ExpiryImminent', left > 0 ? `It ends in ${duration(left)}.` : `It ended ${duration(-left)} ago.`);
+}
+
+function expired(observation: Observation, context: DecisionContext): Decision | undefined {
+  const { certificate } = observation.record;
+  return certificate && new Date(certificate.notAfter) <= context.now ? expiryImminent(observation, context) : undefined;
 }
 
 /** Only a renewal waits; a stored certificate that is not served everywhere is deployed all the same. */

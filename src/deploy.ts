@@ -76,11 +76,13 @@ export interface DeployContext {
   readonly lease: Pick<Lease, 'check'>;
   /** The push was asked for by name: a worse certificate goes out too, if only it fits the domain. */
   readonly forced: boolean;
+  /** Push it also to a domain that has it already. */
+  readonly again?: boolean;
   readonly deps: Deps;
 }
 
 /**
- * Puts the certificate on every domain of the observation that does not have it. Every domain is tried; one that fails
+ * Puts the certificate on every domain of the observation that does not have it, or on all of them. Every domain is tried; one that fails
  * is an entry of the answer and stops no other.
  */
 export async function deploy(
@@ -92,7 +94,7 @@ export async function deploy(
   return Promise.all(
     observation.domains.map(async (domain): Promise<Deployment> => {
       if (!able.has(domain)) return notAble(domain);
-      if (hasIt(domain, certificate.fingerprint)) return { domain: domain.domain, status: 'in-place' };
+      if (!context.again && hasIt(domain, certificate.fingerprint)) return { domain: domain.domain, status: 'in-place' };
       try {
         refuseWorse(domain, certificateFacts(certificate.chain), context);
         await context.lease.check();

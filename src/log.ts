@@ -102,7 +102,7 @@ function errorFields(error: Error): Record<string, unknown> {
 }
 
 /** Takes PEM private keys and the known secrets out of a text: as they are, in JSON, in a URL, in base64. */
-function createRedactor(secrets: readonly Secret[]): (text: string) => string {
+export function createRedactor(secrets: readonly Secret[]): (text: string) => string {
   let known: readonly string[] = [];
   let of = -1;
   return (text) => {

@@ -1,7 +1,7 @@
 import pLimit, { type LimitFunction } from 'p-limit';
 import type { Authorities } from './authorities.ts';
 import type { Config } from './config.ts';
-import { type Decision, decide } from './decide.ts';
+import { type Decision, decide, type Intent } from './decide.ts';
 import { type Deployment, deploy, type Target, type TargetDomain } from './deploy.ts';
 import { type Deps, timeLeft } from './deps.ts';
 import { AutocertError, toAutocertError } from './errors.ts';
@@ -45,9 +45,13 @@ export interface Ports {
 /** What this run is asked for. */
 export interface RunRequest {
   readonly runId: string;
-  /** Certificate names and domains; undefined means all. */
+  /** Default: renew. */
+  readonly intent?: Intent;
+  /** Certificate names and domains; undefined means all, none at all that there is nothing to do. */
   readonly only?: readonly string[] | undefined;
-  /** Renew whatever the rules say, and push what they would refuse. */
+  /** What an event of the cloud names may be nobody's work; what a person names must match something. Default: person. */
+  readonly askedBy?: 'person' | 'cloud';
+  /** Do it whatever the rules say, and push what they would refuse. */
   readonly force: boolean;
   /** Observe and decide, and change nothing. */
   readonly plan?: boolean;
@@ -91,10 +95,14 @@ export async function reconcileAll(config: Config, ports: Ports, request: RunReq
     ...more,
   });
 
+  if (request.only?.length === 0) {
+    deps.log.info('nothing_asked');
+    return report([]);
+  }
   let step: Step = 'inventory';
   try {
     const account = new Map((await ports.target.list()).map((entry) => [entry.domain, entry]));
-    const stock = takeStock(config, account, request);
+    const stock = takeStock(config, account, request, deps);
     step = 'record';
     const index = await readIndex(ports.store);
     const context: RunContext = { config, ports, request, deps, observers: createObservers(ports, account, deps) };
@@ -109,21 +117,35 @@ export async function reconcileAll(config: Config, ports: Ports, request: RunReq
   }
 }
 
-function takeStock(config: Config, account: ReadonlyMap<string, TargetDomain>, { only }: RunRequest): Inventory {
+function takeStock(
+  config: Config,
+  account: ReadonlyMap<string, TargetDomain>,
+  { only, askedBy }: RunRequest,
+  deps: Deps,
+): Inventory {
   const all = inventory(config, [...account.values()]);
-  return only ? select(all.specs, only) : all;
+  if (!only) return all;
+  const selected = select(all.specs, only);
+  if (askedBy !== 'cloud') return selected;
+  const ignored = all.ignored.filter(({ domain }) => only.includes(domain));
+  for (const { message } of selected.problems) deps.log.info('not_ours', { message, ignored });
+  return { ...selected, ignored, problems: [] };
 }
 
 function createObservers({ target, edges, authorities }: Ports, account: Observers['account'], deps: Deps): Observers {
   return { target, edges, account, deps, renewalAdvice: authorities.renewalAdvice };
 }
 
-/** Observe, then decide. A name that a killed run left in the index's `working` is read from its own record. */
+/**
+ * Observe, then decide. A name that a killed run left in the index's `working` is read from its own record, and so is one
+ * that is to be redeployed: the event may tell of a record that is newer than the index.
+ */
 async function planOne(spec: CertificateSpec, index: Index, context: RunContext): Promise<Plan | Outcome> {
-  const { store } = context.ports;
+  const { ports, request } = context;
   try {
     const trusted = index.records.get(spec.name) ?? emptyRecord(spec.name);
-    return await look(spec, index.working.includes(spec.name) ? await readRecord(store, spec.name) : trusted, context);
+    const isNewer = index.working.includes(spec.name) || request.intent === 'redeploy';
+    return await look(spec, isNewer ? await readRecord(ports.store, spec.name) : trusted, context);
   } catch (thrown) {
     const error = toAutocertError(thrown);
     context.deps.log.error('observe_failed', { name: spec.name, error });
@@ -143,6 +165,7 @@ async function look(spec: CertificateSpec, record: CertificateRecord, context: R
     interval: config.renewal.interval,
     directoryUrls: ports.authorities.directoryUrls,
     force: request.force,
+    intent: request.intent ?? 'renew',
   });
   deps.log.info('decided', { name: spec.name, ...decision });
   const observation =
@@ -229,7 +252,7 @@ async function reconcileOne(
     const deployments = await deploy(
       observation,
       { ...bundle, fingerprint },
-      { target: ports.target, lease, forced, deps },
+      { target: ports.target, lease, forced, again: decision.reason === 'Forced', deps },
     );
     step = 'verify';
     const verifications = await verify(

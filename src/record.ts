@@ -258,7 +258,7 @@ export async function readJson<const T extends v.GenericSchema>(
   return result.output;
 }
 
-async function writeJson(store: Store, key: string, value: unknown): Promise<void> {
+export async function writeJson(store: Store, key: string, value: unknown): Promise<void> {
   await store.put(key, encode(value));
 }
 

@@ -1,68 +1,71 @@
-import { setTimeout } from 'node:timers/promises';
-import type { Credentials } from './aliyun/credentials.ts';
-import { createOss } from './aliyun/oss.ts';
-import { type Config, configSecrets, loadConfig } from './config.ts';
+import { configSecrets, type Config, loadConfig } from './config.ts';
+import { parseNotifying } from './config/notify.ts';
 import { connect } from './connect.ts';
 import type { Deps } from './deps.ts';
-import { AutocertError, toAutocertError } from './errors.ts';
+import { toAutocertError } from './errors.ts';
 import { parseRenewEvent } from './event.ts';
-import { createLogger } from './log.ts';
+import { configText, createDeps, credentialsOf, type Invocation, inMargin, loadOptions, secretsOf } from './invocation.ts';
+import { beat, notify } from './notify.ts';
+import { openChannels } from './notify/deliver.ts';
 import { reconcileAll } from './reconcile.ts';
 import { isGoodRun, type RunReport, reported, type Step, summary } from './report.ts';
 import type { Secret } from './secret.ts';
 
-/** What the outside gives to a run, whoever starts it: FC or a terminal. */
-export interface Invocation {
-  readonly runId: string;
-  readonly env: Readonly<Record<string, string | undefined>>;
-  readonly region: string | undefined;
-  readonly credentials: Credentials | undefined;
-  /** When the process is ended from outside. */
-  readonly endsAt: Date;
-  readonly now: () => Date;
-  readonly random: () => number;
-  /** Takes one log line. */
-  readonly write: (line: string) => void;
-  /** Observe and decide, and change nothing. */
-  readonly plan: boolean;
+/** One invocation while it lasts. */
+interface Running {
+  readonly invocation: Invocation;
+  readonly startedAt: Date;
+  /** Grows with what the configuration holds. */
+  readonly secrets: Secret[];
+  readonly deps: Deps;
+  /** What is closed at the end. */
+  readonly open: { close(): void }[];
 }
 
-/** The share of the time that is kept for records, report and alert, and its bounds in milliseconds. */
-const MARGIN = { share: 0.1, least: 3_000, most: 60_000 };
+/** How a run ended, and what is needed to tell of it. */
+interface Ended {
+  readonly report: RunReport;
+  /** Undefined when the run did not come so far. */
+  readonly config: Config | undefined;
+  readonly only: readonly string[] | undefined;
+}
 
 /** One run, from event and environment to the report. Never throws: what ends it is in the report. */
 export async function run(event: Uint8Array, invocation: Invocation): Promise<RunReport> {
   const startedAt = invocation.now();
-  const secrets = secretsOf(invocation.credentials);
+  const secrets = secretsOf(invocation);
   const deps = createDeps(invocation, startedAt, secrets);
-  const report = await attempt(event, invocation, startedAt, secrets, deps);
-  deps.log[isGoodRun(report) ? 'info' : 'error']('run_finished', { summary: summary(report), report });
-  return report;
+  const running: Running = { invocation, startedAt, secrets, deps, open: [] };
+  try {
+    const ended = await attempt(event, running);
+    const told = invocation.plan ? undefined : await tell(ended, running);
+    const report = told === undefined ? ended.report : { ...ended.report, told };
+    deps.log[isGoodRun(report) ? 'info' : 'error']('run_finished', { summary: summary(report), report });
+    return report;
+  } finally {
+    for (const connection of running.open) connection.close();
+  }
 }
 
-async function attempt(
-  event: Uint8Array,
-  invocation: Invocation,
-  startedAt: Date,
-  secrets: Secret[],
-  deps: Deps,
-): Promise<RunReport> {
+async function attempt(event: Uint8Array, { invocation, startedAt, secrets, deps, open }: Running): Promise<Ended> {
   const { runId, plan } = invocation;
-  const open: { close(): void }[] = [];
   let step: Step = 'event';
+  let config: Config | undefined;
+  let only: readonly string[] | undefined;
   try {
-    const { only, force } = parseRenewEvent(event);
+    const request = parseRenewEvent(event);
+    ({ only } = request);
     step = 'config';
-    const config = await readConfig(invocation, deps, open);
+    config = await loadConfig(invocation.env['AUTOCERT_CONFIG'] ?? '', loadOptions(invocation, deps, open));
     secrets.push(...configSecrets(config));
-    const ports = connect(config, () => credentialsOf(invocation), deps);
+    const ports = connect(config, async () => credentialsOf(invocation), deps);
     open.push(ports);
-    return await reconcileAll(config, ports, { runId, only, force, plan }, deps);
+    return { report: await reconcileAll(config, ports, { runId, ...request, plan }, deps), config, only };
   } catch (thrown) {
     const error = toAutocertError(thrown);
     deps.log.error('run_failed', { step, error });
     const finishedAt = invocation.now().toISOString();
-    return {
+    const report: RunReport = {
       version: 1,
       runId,
       startedAt: startedAt.toISOString(),
@@ -70,59 +73,33 @@ async function attempt(
       outcomes: [],
       error: reported(error, step),
     };
-  } finally {
-    for (const connection of open) connection.close();
+    return { report, config, only };
   }
 }
 
-function createDeps(
-  { runId, endsAt, now, random, write }: Invocation,
-  startedAt: Date,
-  secrets: readonly Secret[],
-): Deps {
-  const time = endsAt.getTime() - startedAt.getTime();
-  const margin = Math.min(Math.max(time * MARGIN.share, MARGIN.least), MARGIN.most);
-  return {
-    now,
-    random,
-    sleep: (milliseconds, signal) => setTimeout(milliseconds, undefined, signal && { signal }),
-    deadline: new Date(endsAt.getTime() - margin),
-    log: createLogger({ write, now, runId, secrets }),
-  };
-}
-
-/** The configuration may itself be an object of OSS; then the run's own credentials read it. */
-async function readConfig(invocation: Invocation, deps: Deps, open: { close(): void }[]): Promise<Config> {
-  const { env, region } = invocation;
-  return loadConfig(env['AUTOCERT_CONFIG'] ?? '', {
-    env,
-    region,
-    async readObject({ bucket, key }) {
-      const oss = createOss({
-        endpoint: `https://oss-${region ?? 'cn-hangzhou'}.aliyuncs.com`,
-        bucket,
-        credentials: () => credentialsOf(invocation),
-        deps,
-      });
-      open.push(oss);
-      const bytes = await oss.get(key);
-      return bytes && new TextDecoder().decode(bytes);
-    },
-  });
-}
-
-function credentialsOf({ credentials }: Invocation): Credentials {
-  if (credentials) return credentials;
-  throw new AutocertError({
-    code: 'CREDENTIALS_MISSING',
-    message: 'There are no credentials for the cloud API.',
-    retryable: false,
-    remedy: 'Give the function a role, or set ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_ACCESS_KEY_SECRET.',
-  });
-}
-
-function secretsOf(credentials: Credentials | undefined): Secret[] {
-  if (!credentials) return [];
-  const { accessKeySecret, securityToken } = credentials;
-  return securityToken ? [accessKeySecret, securityToken] : [accessKeySecret];
+/** Tells people and the heartbeat, in the time that was kept for it. Undefined when there is nobody to tell. */
+async function tell({ report, config, only }: Ended, running: Running): Promise<boolean | undefined> {
+  const { invocation, secrets, open } = running;
+  const deps = inMargin(running.deps, invocation);
+  // At a terminal whoever is to repair a run that did not start sees it.
+  if (!config && invocation.attended) return undefined;
+  try {
+    const credentials = async () => credentialsOf(invocation);
+    const notifying = config ?? parseNotifying(await configText(invocation, deps, open), invocation);
+    for (const { url, secret } of notifying.notify) secrets.push(...[url, secret].filter((value) => value !== undefined));
+    const channels = openChannels({ config: notifying, credentials, secrets, deps });
+    open.push(channels);
+    let told: boolean | undefined;
+    if (notifying.notify.length > 0) {
+      // The run's own connections end with its deadline.
+      const ports = config && connect(config, credentials, deps);
+      if (ports) open.push(ports);
+      told = await notify(report, { config: notifying, channels, store: ports?.store, full: only === undefined, deps });
+    }
+    if (config?.heartbeat && isGoodRun(report)) await beat(config.heartbeat, channels, deps);
+    return told;
+  } catch (thrown) {
+    deps.log.error('notify_failed', { error: toAutocertError(thrown) });
+    return undefined;
+  }
 }

@@ -77,6 +77,7 @@ function decideIn(situation: Situation) {
     interval: 6 * HOUR,
     directoryUrls: [DIRECTORY],
     force: false,
+    intent: 'renew',
     ...situation.context,
   });
   return { decision: `${action} ${reason}`, message };

@@ -1,6 +1,7 @@
 import { parseArgs } from 'node:util';
 import { environmentCredentials } from '../aliyun/credentials.ts';
-import { isGoodRun, type RunReport } from '../report.ts';
+import type { Invocation } from '../invocation.ts';
+import { isGoodRun } from '../report.ts';
 import { run } from '../run.ts';
 import { outcomeTable } from './table.ts';
 
@@ -8,6 +9,7 @@ const USAGE = `autocert: certificates for Alibaba Cloud CDN, from a terminal
 
   autocert plan   [--only NAME]... [--json]            what would be done, and why; changes nothing
   autocert renew  [--only NAME]... [--force] [--json]  what the timer does
+  autocert notify --test                               one test message to each channel of the configuration
   autocert schema                                      the JSON Schema of the configuration
 
 NAME is a certificate's name or a domain. The configuration is AUTOCERT_CONFIG: the text itself, a path,
@@ -38,7 +40,14 @@ async function main(args: string[]): Promise<number> {
     process.stdout.write(`${JSON.stringify(configJsonSchema(), null, 2)}\n`);
     return 0;
   }
-  const report = await runFromTerminal(command, values);
+  const invocation = fromTerminal(values, command === 'plan');
+  if (command === 'notify') {
+    const { testChannels } = await import('./notify.ts');
+    const { text, exitCode } = await testChannels(invocation, values);
+    process.stdout.write(text);
+    return exitCode;
+  }
+  const report = await run(eventOf(values), invocation);
   process.stdout.write(values.json ? `${JSON.stringify(report)}\n` : outcomeTable(report));
   if (report.error?.step === 'config' || report.error?.step === 'event') return 2;
   return isGoodRun(report) ? 0 : 1;
@@ -50,9 +59,10 @@ interface Values {
   readonly json?: boolean;
   readonly verbose?: boolean;
   readonly help?: boolean;
+  readonly test?: boolean;
 }
 
-type Parsed = { readonly usage: string } | { readonly command: 'plan' | 'renew' | 'schema'; readonly values: Values };
+type Parsed = { readonly usage: string } | { readonly command: 'plan' | 'renew' | 'notify' | 'schema'; readonly values: Values };
 
 function parse(args: string[]): Parsed {
   try {
@@ -65,21 +75,27 @@ function parse(args: string[]): Parsed {
         json: { type: 'boolean' },
         verbose: { type: 'boolean' },
         help: { type: 'boolean', short: 'h' },
+        test: { type: 'boolean' },
       },
     });
     const [command = values.help ? 'plan' : '', ...rest] = positionals;
     if (rest.length > 0) return { usage: `autocert: ${rest.join(' ')} is not understood` };
-    if (command === 'plan' || command === 'renew' || command === 'schema') return { command, values };
+    if (command === 'notify' && !values.test && !values.help) return { usage: 'autocert: notify sends nothing but tests: give --test' };
+    if (values.test && command !== 'notify') return { usage: 'autocert: --test belongs to notify' };
+    if (command === 'plan' || command === 'renew' || command === 'notify' || command === 'schema') return { command, values };
     return { usage: command === '' ? 'autocert: a command is missing' : `autocert: there is no command ${command}` };
   } catch (thrown) {
     return { usage: `autocert: ${thrown instanceof Error ? thrown.message : 'the options are not understood'}` };
   }
 }
 
-function runFromTerminal(command: 'plan' | 'renew', { only, force, verbose }: Values): Promise<RunReport> {
+function eventOf({ only, force }: Values): Uint8Array {
+  return new TextEncoder().encode(JSON.stringify({ ...(only && { only }), force: force ?? false }));
+}
+
+function fromTerminal({ verbose }: Values, plan: boolean): Invocation {
   const startedAt = new Date();
-  const event = new TextEncoder().encode(JSON.stringify({ ...(only && { only }), force: force ?? false }));
-  return run(event, {
+  return {
     runId: `terminal-${startedAt.toISOString()}`,
     env: process.env,
     region: process.env['ALIBABA_CLOUD_REGION_ID'],
@@ -90,6 +106,7 @@ function runFromTerminal(command: 'plan' | 'renew', { only, force, verbose }: Va
     write: (line) => {
       if (verbose) process.stderr.write(`${line}\n`);
     },
-    plan: command === 'plan',
-  });
+    plan,
+    attended: true,
+  };
 }

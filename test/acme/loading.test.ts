@@ -12,7 +12,8 @@ const root = fileURLToPath(new URL('../..', import.meta.url));
 async function loadedBy(code: string): Promise<readonly string[]> {
   const program = `
     import { createRequire } from 'node:module';
-    import { openAcme, createAccountKey } from ${JSON.stringify(pathToFileURL(join(root, 'src/acme.ts')).href)};
+    import { openAcme } from ${JSON.stringify(pathToFileURL(join(root, 'src/acme.ts')).href)};
+    import { createAccountKey } from ${JSON.stringify(pathToFileURL(join(root, 'src/acme/keys.ts')).href)};
     const log = { debug() {}, info() {}, warn() {}, error() {} };
     const deps = { log, now: () => new Date(), random: Math.random, deadline: new Date(Date.now() + 30000), sleep: async () => {} };
     const caBundle = process.env.CA_BUNDLE;

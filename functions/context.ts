@@ -14,6 +14,8 @@ export interface FunctionContext {
   /** `timeout` in seconds. */
   readonly function?: { readonly timeout?: number };
   readonly region?: string;
+  /** The account that the function belongs to. */
+  readonly accountId?: string;
   /** Where the log goes; empty in functions that keep none. */
   readonly service?: { readonly logProject?: string; readonly logStore?: string };
 }

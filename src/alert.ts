@@ -22,7 +22,11 @@ export interface AlertResult {
  * configuration than whom to tell; what is wrong with the rest may be why it was called. A run that ended with an error
  * and told people itself is not told again. Throws when no channel took the message, so that FC counts a failure here too.
  */
-export async function alert(event: Uint8Array, invocation: Invocation, { logProject, logStore }: LogPlace): Promise<AlertResult> {
+export async function alert(
+  event: Uint8Array,
+  invocation: Invocation,
+  { logProject, logStore }: LogPlace,
+): Promise<AlertResult> {
   const startedAt = invocation.now();
   const secrets = secretsOf(invocation);
   const deps = inMargin(createDeps(invocation, startedAt, secrets), invocation);

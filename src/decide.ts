@@ -2,7 +2,7 @@ import { type CertificateFacts, renewalTime } from './certificate.ts';
 import { backsOff } from './failures.ts';
 import { covers } from './identifier.ts';
 import type { DomainObservation, Observation } from './observe.ts';
-import type { StoredCertificate } from './record.ts';
+import type { Failures, StoredCertificate } from './record.ts';
 
 export type Reason =
   | 'Forced'
@@ -36,14 +36,17 @@ export interface DecisionContext {
   readonly intent: Intent;
 }
 
-/** To have every certificate renewed in time, or to have what is stored served now. */
-export type Intent = 'renew' | 'redeploy';
+/**
+ * `renew`: every certificate in time. `redeploy`: a person wants what is stored served now. `react`: an event of the
+ * cloud tells that this may be needed.
+ */
+export type Intent = 'renew' | 'redeploy' | 'react';
 
 type Rule = (observation: Observation, context: DecisionContext) => Decision | undefined;
 
 /** What is to be done for one certificate: the first rule that has an opinion. Pure. */
 export function decide(observation: Observation, context: DecisionContext): Decision {
-  for (const rule of context.intent === 'redeploy' ? REDEPLOY_RULES : RULES) {
+  for (const rule of RULES[context.intent]) {
     const decision = rule(observation, context);
     if (decision) return decision;
   }
@@ -80,7 +83,7 @@ export function isStagingIssuer(issuer: string): boolean {
   return /\(STAGING\)|Fake LE/.test(issuer);
 }
 
-const RULES: readonly Rule[] = [
+const RENEW_RULES: readonly Rule[] = [
   nothingToServe,
   forced,
   notIssued,
@@ -110,7 +113,20 @@ const REDEPLOY_RULES: readonly Rule[] = [
   pushForced,
   notDeployed,
   notServed,
+  renewalFails,
 ];
+
+/**
+ * An own push comes back as an event: if that event led to a push because an edge is slow, they would follow each other
+ * for ever. So an event leads to one only while the product's API shows something else than what is stored.
+ */
+const REACT_RULES: readonly Rule[] = REDEPLOY_RULES.map((rule) => (rule === notServed ? notServedYet : rule));
+
+const RULES: Readonly<Record<Intent, readonly Rule[]>> = {
+  renew: RENEW_RULES,
+  redeploy: REDEPLOY_RULES,
+  react: REACT_RULES,
+};
 
 /** An order for a certificate that no domain could take now would be wasted. */
 function nothingToServe(observation: Observation, { now }: DecisionContext): Decision | undefined {
@@ -197,8 +213,19 @@ function backingOff(observation: Observation, context: DecisionContext): Decisio
 
 function postponed({ failures }: Observation['record'], { now }: DecisionContext): Decision | undefined {
   if (!failures || !backsOff(failures) || new Date(failures.nextAttemptAt) <= now) return undefined;
-  const tries = failures.count === 1 ? 'The last try' : `${failures.count} tries`;
-  return keep('BackingOff', `${tries} failed (${failures.code}); the next is at ${failures.nextAttemptAt}.`);
+  return keep('BackingOff', `${triesOf(failures)} failed (${failures.code}); the next is at ${failures.nextAttemptAt}.`);
+}
+
+/** That what is stored is served everywhere says nothing about the renewal that fails: it is left as it is. */
+function renewalFails({ record }: Observation, context: DecisionContext): Decision | undefined {
+  const { failures } = record;
+  if (!failures || !backsOff(failures)) return undefined;
+  const left = keep('BackingOff', `${triesOf(failures)} failed (${failures.code}); the timer's next run tries again.`);
+  return postponed(record, context) ?? left;
+}
+
+function triesOf({ count }: Failures): string {
+  return count === 1 ? 'The last try' : `${count} tries`;
 }
 
 /** RFC 9773 section 4.2, step 3: renew when the selected time would pass before the next wake-up. */
@@ -236,6 +263,11 @@ function notServed(observation: Observation, { now }: DecisionContext): Decision
     .filter(({ fingerprint }) => fingerprint && fingerprint !== observation.record.certificate?.fingerprint);
   const [first] = stale;
   return first && deploy('NotServed', `${first.edge} serves another certificate for ${first.domain}${andMore(stale)}.`);
+}
+
+function notServedYet(observation: Observation, context: DecisionContext): Decision | undefined {
+  const stale = notServed(observation, context);
+  return stale && keep('NotServed', `${stale.message} The timer's next run looks again.`);
 }
 
 function lifetimeOf(certificate: StoredCertificate): { readonly notBefore: Date; readonly notAfter: Date } {

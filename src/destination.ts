@@ -13,7 +13,12 @@ const text = lenient(v.pipe(v.string(), v.maxLength(4096)));
 const DestinationSchema = v.object({
   timestamp: lenient(v.union([v.number(), v.string()])),
   requestContext: lenient(
-    v.object({ requestId: text, functionArn: text, condition: text, approximateInvokeCount: lenient(v.pipe(v.number(), v.integer(), v.minValue(0))) }),
+    v.object({
+      requestId: text,
+      functionArn: text,
+      condition: text,
+      approximateInvokeCount: lenient(v.pipe(v.number(), v.integer(), v.minValue(0))),
+    }),
   ),
   responseContext: lenient(v.object({ statusCode: lenient(v.number()), functionError: text })),
   responsePayload: lenient(v.union([v.string(), v.record(v.string(), v.unknown())])),
@@ -60,11 +65,18 @@ function parseJson(event: Uint8Array): unknown {
 }
 
 /** What FC tells of a handler that threw: `{errorMessage, errorType, stackTrace}`, as text. */
-function errorOf(payload: string | Record<string, unknown> | undefined): { readonly message: string; readonly type: string } {
+function errorOf(payload: string | Record<string, unknown> | undefined): {
+  readonly message: string;
+  readonly type: string;
+} {
   const value = typeof payload === 'string' ? parseJson(new TextEncoder().encode(payload)) : payload;
-  if (typeof value !== 'object' || value === null) return { message: typeof payload === 'string' ? payload : '', type: '' };
+  if (typeof value !== 'object' || value === null)
+    return { message: typeof payload === 'string' ? payload : '', type: '' };
   const { errorMessage, errorType }: { errorMessage?: unknown; errorType?: unknown } = value;
-  return { message: typeof errorMessage === 'string' ? errorMessage : '', type: typeof errorType === 'string' ? errorType : '' };
+  return {
+    message: typeof errorMessage === 'string' ? errorMessage : '',
+    type: typeof errorType === 'string' ? errorType : '',
+  };
 }
 
 const SIGNS: readonly (readonly [CrashReason, RegExp])[] = [
@@ -98,7 +110,10 @@ function failedIn(message: string): { readonly name: string; readonly code: stri
 
 /** `acs:fc:<region>:<account>:functions/<name>`; in FC 2.0 `services/<service>.<qualifier>/functions/<name>`. */
 function functionOf(arn: string | undefined): Pick<Crash, 'region' | 'functionName'> {
-  const match = /^acs:fc:([a-z0-9-]{1,40}):[^:]{0,40}:(?:services\/[^/]{1,140}\/)?functions\/([A-Za-z0-9_-]{1,128})/.exec(arn ?? '');
+  const match =
+    /^acs:fc:([a-z0-9-]{1,40}):[^:]{0,40}:(?:services\/[^/]{1,140}\/)?functions\/([A-Za-z0-9_-]{1,128})/.exec(
+      arn ?? '',
+    );
   return { region: match?.[1], functionName: match?.[2] };
 }
 

@@ -31,7 +31,11 @@ const MARGIN = { share: 0.1, least: 3_000, most: 60_000 };
 const LAST_MARGIN = 1_000;
 
 /** `secrets` may grow: what is in it at the time of a log line is taken out of that line. */
-export function createDeps({ endsAt, now, random, write, runId }: Invocation, startedAt: Date, secrets: readonly Secret[]): Deps {
+export function createDeps(
+  { endsAt, now, random, write, runId }: Invocation,
+  startedAt: Date,
+  secrets: readonly Secret[],
+): Deps {
   const time = endsAt.getTime() - startedAt.getTime();
   const margin = Math.min(Math.max(time * MARGIN.share, MARGIN.least), MARGIN.most);
   return {

@@ -78,7 +78,9 @@ async function firstEndOf({ store }: NotifyContext): Promise<Date | undefined> {
   if (!store) return undefined;
   try {
     const { records } = await readIndex(store);
-    const ends = [...records.values()].flatMap(({ certificate }) => (certificate ? [Date.parse(certificate.notAfter)] : []));
+    const ends = [...records.values()].flatMap(({ certificate }) =>
+      certificate ? [Date.parse(certificate.notAfter)] : [],
+    );
     return ends.length > 0 ? new Date(Math.min(...ends)) : undefined;
   } catch {
     return undefined;
@@ -102,10 +104,15 @@ async function tell(
   const now = deps.now();
   if (notices.length === 0) {
     if (untold.length === 0 || living.length === 0) return { delivered: true, after: { ...next, dead: configured } };
-    const deliveries = await channels.send((language) => noticeMessage([], { language, runId, now, dead: untold }), { only: living });
+    const deliveries = await channels.send((language) => noticeMessage([], { language, runId, now, dead: untold }), {
+      only: living,
+    });
     const reached = deliveries.some(({ error }) => !error);
     const dead = configured.map((one) => ({ ...one, told: one.told || reached }));
-    return { delivered: true, after: { ...next, dead: [...dead, ...failed(deliveries).map((one) => asDead(one, now))] } };
+    return {
+      delivered: true,
+      after: { ...next, dead: [...dead, ...failed(deliveries).map((one) => asDead(one, now))] },
+    };
   }
   const since = (one: Delivery) => {
     const known = configured.find(({ channel }) => channel === one.channel);
@@ -118,9 +125,15 @@ async function tell(
   );
   const delivered = deliveries.some(({ error }) => !error);
   const lastTook = deliveries.some(({ channel, error }) => channel === last && !error);
-  const dead = failed(deliveries).map(since).map((one) => ({ ...one, told: one.told || lastTook }));
+  const dead = failed(deliveries)
+    .map(since)
+    .map((one) => ({ ...one, told: one.told || lastTook }));
   const kinds = notices.map(({ kind }) => kind);
-  deps.log[delivered ? 'info' : 'error']('notified', { kinds, channels: channels.names, failed: failed(deliveries).map(({ channel }) => channel) });
+  deps.log[delivered ? 'info' : 'error']('notified', {
+    kinds,
+    channels: channels.names,
+    failed: failed(deliveries).map(({ channel }) => channel),
+  });
   return { delivered, after: { ...(delivered ? next : told), dead } };
 }
 

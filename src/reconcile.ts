@@ -5,7 +5,7 @@ import { type Decision, decide, type Intent } from './decide.ts';
 import { type Deployment, deploy, type Target, type TargetDomain } from './deploy.ts';
 import { type Deps, timeLeft } from './deps.ts';
 import { AutocertError, toAutocertError } from './errors.ts';
-import { withDeployFailure, withFailure } from './failures.ts';
+import { backsOff, withDeployFailure, withFailure } from './failures.ts';
 import { type CertificateSpec, type Inventory, inventory, select } from './inventory.ts';
 import { type Lease, takeLease } from './lease.ts';
 import { type DomainObservation, type Observation, type Observers, observe, withAdvice } from './observe.ts';
@@ -49,8 +49,6 @@ export interface RunRequest {
   readonly intent?: Intent;
   /** Certificate names and domains; undefined means all, none at all that there is nothing to do. */
   readonly only?: readonly string[] | undefined;
-  /** What an event of the cloud names may be nobody's work; what a person names must match something. Default: person. */
-  readonly askedBy?: 'person' | 'cloud';
   /** Do it whatever the rules say, and push what they would refuse. */
   readonly force: boolean;
   /** Observe and decide, and change nothing. */
@@ -77,6 +75,8 @@ interface RunContext {
 const ORDER_TAKES = 20_000;
 /** Orders under way at once. */
 const ORDERS_AT_ONCE = 8;
+/** Certificates looked at at once: each opens a connection to every edge of its domains. */
+const LOOKS_AT_ONCE = 50;
 /** The lease outlives the deadline by the margin in which a run writes its records. */
 const LEASE_MARGIN = 60_000;
 
@@ -106,7 +106,8 @@ export async function reconcileAll(config: Config, ports: Ports, request: RunReq
     step = 'record';
     const index = await readIndex(ports.store);
     const context: RunContext = { config, ports, request, deps, observers: createObservers(ports, account, deps) };
-    const planned = await Promise.all(stock.specs.map((spec) => planOne(spec, index, context)));
+    const looks = pLimit(LOOKS_AT_ONCE);
+    const planned = await Promise.all(stock.specs.map((spec) => looks(() => planOne(spec, index, context))));
     const outcomes = request.plan ? planned.map(asOutcome) : await act(planned, index, context);
     const problems = stock.problems.map((error): Outcome => failedOutcome('inventory', error, 'inventory'));
     return report([...problems, ...outcomes], stock.ignored.length > 0 ? { ignored: stock.ignored } : {});
@@ -120,13 +121,14 @@ export async function reconcileAll(config: Config, ports: Ports, request: RunReq
 function takeStock(
   config: Config,
   account: ReadonlyMap<string, TargetDomain>,
-  { only, askedBy }: RunRequest,
+  { only, intent }: RunRequest,
   deps: Deps,
 ): Inventory {
   const all = inventory(config, [...account.values()]);
   if (!only) return all;
   const selected = select(all.specs, only);
-  if (askedBy !== 'cloud') return selected;
+  if (intent !== 'react') return selected;
+  // What a person names must match something; what an event of the cloud names may be nobody's work.
   const ignored = all.ignored.filter(({ domain }) => only.includes(domain));
   for (const { message } of selected.problems) deps.log.info('not_ours', { message, ignored });
   return { ...selected, ignored, problems: [] };
@@ -144,7 +146,7 @@ async function planOne(spec: CertificateSpec, index: Index, context: RunContext)
   const { ports, request } = context;
   try {
     const trusted = index.records.get(spec.name) ?? emptyRecord(spec.name);
-    const isNewer = index.working.includes(spec.name) || request.intent === 'redeploy';
+    const isNewer = index.working.includes(spec.name) || (request.intent ?? 'renew') !== 'renew';
     return await look(spec, isNewer ? await readRecord(ports.store, spec.name) : trusted, context);
   } catch (thrown) {
     const error = toAutocertError(thrown);
@@ -242,7 +244,7 @@ async function reconcileOne(
     }
     if (decision.action === 'renew') {
       step = 'issue';
-      record = await slots(() => issueInTime(current, lease, context));
+      record = withoutFailures(await slots(() => issueInTime(current, lease, context)));
       observation = { ...observation, record };
     }
     step = 'deploy';
@@ -317,8 +319,10 @@ async function remember(
   context: RunContext,
 ): Promise<CertificateRecord> {
   const { store } = context.ports;
-  const { failures: _, ...well } = observation.record;
-  const kept = failure ? withStepFailure(observation.record, failure, failure.step, context) : well;
+  const { record: before } = observation;
+  // A renewal that fails is not over because what is stored was deployed.
+  const well = before.failures && backsOff(before.failures) ? before : withoutFailures(before);
+  const kept = failure ? withStepFailure(before, failure, failure.step, context) : well;
   const names = deployments.flatMap(({ domain, certName }) => (certName === undefined ? [] : [[domain, certName]]));
   const deployed = { ...kept.deployed, ...Object.fromEntries(names) };
   const record = await withAdvice({ ...kept, deployed }, context.observers);

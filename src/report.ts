@@ -86,7 +86,8 @@ export function keptOutcome({ spec, record, domains }: Observation, decision: De
   const { name } = spec;
   const absent = domains.find(({ status }) => status === 'absent');
   if (absent) return { name, status: 'failed', decision, error: reported(domainNotFound(absent.domain), 'observe') };
-  const status = decision.action === 'keep' && decision.reason !== 'BackingOff' ? 'kept' : 'deferred';
+  const isOpen = decision.reason === 'BackingOff' || decision.reason === 'NotServed';
+  const status = decision.action === 'keep' && !isOpen ? 'kept' : 'deferred';
   if (!record.certificate) return { name, status, decision };
   const { fingerprint } = record.certificate;
   return { name, status, decision, verifications: domains.flatMap(({ served }) => judge(served, fingerprint)) };

@@ -4,10 +4,18 @@ import { connect } from './connect.ts';
 import type { Deps } from './deps.ts';
 import { toAutocertError } from './errors.ts';
 import { parseRenewEvent } from './event.ts';
-import { configText, createDeps, credentialsOf, type Invocation, inMargin, loadOptions, secretsOf } from './invocation.ts';
+import {
+  configText,
+  createDeps,
+  credentialsOf,
+  type Invocation,
+  inMargin,
+  loadOptions,
+  secretsOf,
+} from './invocation.ts';
 import { beat, notify } from './notify.ts';
 import { openChannels } from './notify/deliver.ts';
-import { reconcileAll } from './reconcile.ts';
+import { type RunRequest, reconcileAll } from './reconcile.ts';
 import { isGoodRun, type RunReport, reported, type Step, summary } from './report.ts';
 import type { Secret } from './secret.ts';
 
@@ -27,17 +35,27 @@ interface Ended {
   readonly report: RunReport;
   /** Undefined when the run did not come so far. */
   readonly config: Config | undefined;
-  readonly only: readonly string[] | undefined;
+  readonly asked: Asked | undefined;
 }
 
+/** What a run is asked for. */
+export type Asked = Omit<RunRequest, 'runId' | 'plan'>;
+
+/** Reads an event before the configuration is read; what it means may depend on that. Throws EVENT_INVALID. */
+export type EventReader = (event: Uint8Array) => (config: Config) => Asked;
+
 /** One run, from event and environment to the report. Never throws: what ends it is in the report. */
-export async function run(event: Uint8Array, invocation: Invocation): Promise<RunReport> {
+export async function run(
+  event: Uint8Array,
+  invocation: Invocation,
+  readEvent: EventReader = readRenewEvent,
+): Promise<RunReport> {
   const startedAt = invocation.now();
   const secrets = secretsOf(invocation);
   const deps = createDeps(invocation, startedAt, secrets);
   const running: Running = { invocation, startedAt, secrets, deps, open: [] };
   try {
-    const ended = await attempt(event, running);
+    const ended = await attempt(event, running, readEvent);
     const told = invocation.plan ? undefined : await tell(ended, running);
     const report = told === undefined ? ended.report : { ...ended.report, told };
     deps.log[isGoodRun(report) ? 'info' : 'error']('run_finished', { summary: summary(report), report });
@@ -47,20 +65,29 @@ export async function run(event: Uint8Array, invocation: Invocation): Promise<Ru
   }
 }
 
-async function attempt(event: Uint8Array, { invocation, startedAt, secrets, deps, open }: Running): Promise<Ended> {
+function readRenewEvent(event: Uint8Array): () => Asked {
+  const asked = parseRenewEvent(event);
+  return () => asked;
+}
+
+async function attempt(
+  event: Uint8Array,
+  { invocation, startedAt, secrets, deps, open }: Running,
+  readEvent: EventReader,
+): Promise<Ended> {
   const { runId, plan } = invocation;
   let step: Step = 'event';
   let config: Config | undefined;
-  let only: readonly string[] | undefined;
+  let asked: Asked | undefined;
   try {
-    const request = parseRenewEvent(event);
-    ({ only } = request);
+    const askedOf = readEvent(event);
     step = 'config';
     config = await loadConfig(invocation.env['AUTOCERT_CONFIG'] ?? '', loadOptions(invocation, deps, open));
     secrets.push(...configSecrets(config));
+    asked = askedOf(config);
     const ports = connect(config, async () => credentialsOf(invocation), deps);
     open.push(ports);
-    return { report: await reconcileAll(config, ports, { runId, ...request, plan }, deps), config, only };
+    return { report: await reconcileAll(config, ports, { runId, ...asked, plan }, deps), config, asked };
   } catch (thrown) {
     const error = toAutocertError(thrown);
     deps.log.error('run_failed', { step, error });
@@ -73,12 +100,12 @@ async function attempt(event: Uint8Array, { invocation, startedAt, secrets, deps
       outcomes: [],
       error: reported(error, step),
     };
-    return { report, config, only };
+    return { report, config, asked };
   }
 }
 
 /** Tells people and the heartbeat, in the time that was kept for it. Undefined when there is nobody to tell. */
-async function tell({ report, config, only }: Ended, running: Running): Promise<boolean | undefined> {
+async function tell({ report, config, asked }: Ended, running: Running): Promise<boolean | undefined> {
   const { invocation, secrets, open } = running;
   const deps = inMargin(running.deps, invocation);
   // At a terminal whoever is to repair a run that did not start sees it.
@@ -86,7 +113,8 @@ async function tell({ report, config, only }: Ended, running: Running): Promise<
   try {
     const credentials = async () => credentialsOf(invocation);
     const notifying = config ?? parseNotifying(await configText(invocation, deps, open), invocation);
-    for (const { url, secret } of notifying.notify) secrets.push(...[url, secret].filter((value) => value !== undefined));
+    for (const { url, secret } of notifying.notify)
+      secrets.push(...[url, secret].filter((value) => value !== undefined));
     const channels = openChannels({ config: notifying, credentials, secrets, deps });
     open.push(channels);
     let told: boolean | undefined;
@@ -94,9 +122,17 @@ async function tell({ report, config, only }: Ended, running: Running): Promise<
       // The run's own connections end with its deadline.
       const ports = config && connect(config, credentials, deps);
       if (ports) open.push(ports);
-      told = await notify(report, { config: notifying, channels, store: ports?.store, full: only === undefined, deps });
+      told = await notify(report, {
+        config: notifying,
+        channels,
+        store: ports?.store,
+        full: asked?.only === undefined,
+        deps,
+      });
     }
-    if (config?.heartbeat && isGoodRun(report)) await beat(config.heartbeat, channels, deps);
+    // An event says nothing of the timer, whose silence the heartbeat is there to reveal.
+    const isTimers = (asked?.intent ?? 'renew') === 'renew';
+    if (config?.heartbeat && isTimers && isGoodRun(report)) await beat(config.heartbeat, channels, deps);
     return told;
   } catch (thrown) {
     deps.log.error('notify_failed', { error: toAutocertError(thrown) });

@@ -10,6 +10,8 @@ export interface EdgeReading {
   /** `address:port`. */
   readonly edge: string;
   readonly fingerprint?: string;
+  /** The leaf itself, PEM. */
+  readonly pem?: string;
   /** Why there is no fingerprint. */
   readonly unreachable?: string;
 }
@@ -106,12 +108,12 @@ async function resolveEdges(resolver: Resolver, name: string): Promise<string[]>
 }
 
 /** Any certificate is looked at, also an invalid one: what is served is the question, not whether it is trusted. */
-function handshake(edge: string, servername: string): Promise<Pick<EdgeReading, 'fingerprint' | 'unreachable'>> {
+function handshake(edge: string, servername: string): Promise<Omit<EdgeReading, 'domain' | 'edge'>> {
   const colon = edge.lastIndexOf(':');
   const host = edge.slice(0, colon).replace(/^\[|\]$/g, '');
   return new Promise((resolve) => {
     const socket = connect({ host, port: Number(edge.slice(colon + 1)), servername, rejectUnauthorized: false });
-    const end = (reading: Pick<EdgeReading, 'fingerprint' | 'unreachable'>) => {
+    const end = (reading: Omit<EdgeReading, 'domain' | 'edge'>) => {
       socket.destroy();
       resolve(reading);
     };
@@ -119,8 +121,9 @@ function handshake(edge: string, servername: string): Promise<Pick<EdgeReading, 
     socket.once('error', (error: NodeJS.ErrnoException) => end({ unreachable: error.code ?? error.message }));
     socket.once('close', () => end({ unreachable: 'the connection was closed' }));
     socket.once('secureConnect', () => {
-      const fingerprint = socket.getPeerX509Certificate()?.fingerprint256.replaceAll(':', '').toLowerCase();
-      end(fingerprint === undefined ? { unreachable: 'it shows no certificate' } : { fingerprint });
+      const leaf = socket.getPeerX509Certificate();
+      if (!leaf) return end({ unreachable: 'it shows no certificate' });
+      end({ fingerprint: leaf.fingerprint256.replaceAll(':', '').toLowerCase(), pem: leaf.toString() });
     });
   });
 }

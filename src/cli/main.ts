@@ -62,7 +62,9 @@ interface Values {
   readonly test?: boolean;
 }
 
-type Parsed = { readonly usage: string } | { readonly command: 'plan' | 'renew' | 'notify' | 'schema'; readonly values: Values };
+type Parsed =
+  | { readonly usage: string }
+  | { readonly command: 'plan' | 'renew' | 'notify' | 'schema'; readonly values: Values };
 
 function parse(args: string[]): Parsed {
   try {
@@ -80,9 +82,11 @@ function parse(args: string[]): Parsed {
     });
     const [command = values.help ? 'plan' : '', ...rest] = positionals;
     if (rest.length > 0) return { usage: `autocert: ${rest.join(' ')} is not understood` };
-    if (command === 'notify' && !values.test && !values.help) return { usage: 'autocert: notify sends nothing but tests: give --test' };
+    if (command === 'notify' && !values.test && !values.help)
+      return { usage: 'autocert: notify sends nothing but tests: give --test' };
     if (values.test && command !== 'notify') return { usage: 'autocert: --test belongs to notify' };
-    if (command === 'plan' || command === 'renew' || command === 'notify' || command === 'schema') return { command, values };
+    if (command === 'plan' || command === 'renew' || command === 'notify' || command === 'schema')
+      return { command, values };
     return { usage: command === '' ? 'autocert: a command is missing' : `autocert: there is no command ${command}` };
   } catch (thrown) {
     return { usage: `autocert: ${thrown instanceof Error ? thrown.message : 'the options are not understood'}` };

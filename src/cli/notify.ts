@@ -25,14 +25,19 @@ export async function testChannels(
     return { text: json ? `${JSON.stringify(deliveries.map(asJson))}\n` : table(deliveries), exitCode };
   } catch (thrown) {
     const { code, message, remedy } = toAutocertError(thrown);
-    return { text: json ? `${JSON.stringify({ error: { code, message, remedy } })}\n` : `${code}: ${message}\n  ${remedy}\n`, exitCode: 2 };
+    return {
+      text: json ? `${JSON.stringify({ error: { code, message, remedy } })}\n` : `${code}: ${message}\n  ${remedy}\n`,
+      exitCode: 2,
+    };
   } finally {
     for (const connection of open) connection.close();
   }
 }
 
 function asJson({ channel, error }: Delivery): object {
-  return error ? { channel, sent: false, error: { code: error.code, message: error.message, remedy: error.remedy } } : { channel, sent: true };
+  return error
+    ? { channel, sent: false, error: { code: error.code, message: error.message, remedy: error.remedy } }
+    : { channel, sent: true };
 }
 
 function table(deliveries: readonly Delivery[]): string {

@@ -30,7 +30,10 @@ export function toNotify(entry: ParsedConfig['notify'][number]): NotifyConfig {
  * what keeps people from hearing of the mistake. A part that is wrong itself is its default; of `notify`, each entry
  * stands for itself.
  */
-export function parseNotifying(text: string, options: { readonly env: Environment; readonly region?: string | undefined }): NotifyingConfig {
+export function parseNotifying(
+  text: string,
+  options: { readonly env: Environment; readonly region?: string | undefined },
+): NotifyingConfig {
   const { value } = readTree(text, options.env);
   const tree: Readonly<Record<string, unknown>> = typeof value === 'object' && value !== null ? { ...value } : {};
   const { notify, endpoints, renewal, region } = ConfigSchema.entries;
@@ -47,7 +50,11 @@ export function parseNotifying(text: string, options: { readonly env: Environmen
   };
 }
 
-function readOr<const S extends v.GenericSchema>(schema: S, value: unknown, otherwise: v.InferInput<S>): v.InferOutput<S> {
+function readOr<const S extends v.GenericSchema>(
+  schema: S,
+  value: unknown,
+  otherwise: v.InferInput<S>,
+): v.InferOutput<S> {
   const read = v.safeParse(schema, value);
   return read.success ? read.output : v.parse(schema, otherwise);
 }

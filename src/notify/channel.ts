@@ -65,6 +65,19 @@ function withQuery(entry: NotifyConfig, query: Readonly<Record<string, string>>)
   return new Secret(url.href);
 }
 
+/** What an answer in JSON says of itself, or its status and its text when it says nothing of the kind. */
+export function verdictOf(
+  answer: Incoming,
+  codeKeys: readonly string[],
+  wordKeys: readonly string[],
+): { readonly code: number; readonly words: string } {
+  const json = jsonOf(answer);
+  const code = codeKeys.map((key) => json[key]).find((value) => typeof value === 'number');
+  if (code === undefined) return { code: answer.status || -1, words: answer.body };
+  const words = wordKeys.map((key) => json[key]).find((value) => typeof value === 'string');
+  return { code: Number(code), words: String(words ?? '') };
+}
+
 /** The answer as a JSON object; an empty one when it is none. */
 export function jsonOf({ body }: Incoming): Record<string, unknown> {
   try {

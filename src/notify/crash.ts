@@ -28,23 +28,48 @@ export function crashMessage(crash: Crash, language: Language, runId: string, no
   const words = WORDS[language];
   const { functionName, requestId, at, reason, condition, tries = 1, failed } = crash;
   const name = functionName ?? words.unknownFunction;
-  const facts: (readonly [string, string])[] = [[words.why, words.reasons[reason] + (condition === undefined ? '' : words.inBrackets(condition))]];
-  if (failed.length > 0) facts.push([words.failed, failed.map((one) => `${one.name}${words.inBrackets(one.code)}`).join(words.comma)]);
+  const facts: (readonly [string, string])[] = [
+    [words.why, words.reasons[reason] + (condition === undefined ? '' : words.inBrackets(condition))],
+  ];
+  if (failed.length > 0)
+    facts.push([words.failed, failed.map((one) => `${one.name}${words.inBrackets(one.code)}`).join(words.comma)]);
   if (at) facts.push([words.at, instantText(at, language)]);
   if (tries > 1) facts.push([words.tries, words.times(tries)]);
   facts.push([words.remedy, words.remedies[reason]], [words.log, logText(crash, language)]);
   const section: Section = { heading: words.heading(name), facts };
   const title = `[autocert] ${words.title}${name}`;
   const fields = {
-    kind: 'crashed', names: name, domains: '', endsAt: '', daysLeft: '', since: at?.toISOString() ?? '', code: condition ?? reason,
-    cause: words.reasons[reason], remedy: words.remedies[reason], requestId: requestId ?? '', next: '', runId, time: now.toISOString(),
+    kind: 'crashed',
+    names: name,
+    domains: '',
+    endsAt: '',
+    daysLeft: '',
+    since: at?.toISOString() ?? '',
+    code: condition ?? reason,
+    cause: words.reasons[reason],
+    remedy: words.remedies[reason],
+    requestId: requestId ?? '',
+    next: '',
+    runId,
+    time: now.toISOString(),
   };
-  return { language, title, severity: 'bad', sections: [section], remarks: [words.next], fields, data: { runId, time: now.toISOString(), notices: [], crash } };
+  return {
+    language,
+    title,
+    severity: 'bad',
+    sections: [section],
+    remarks: [words.next],
+    fields,
+    data: { runId, time: now.toISOString(), notices: [], crash },
+  };
 }
 
 function logText({ requestId, region, functionName, logProject, logStore }: Crash, language: Language): string {
   const words = WORDS[language];
-  const place = logProject && logStore ? `${logProject}/${logStore}` : words.functionLog([region, functionName].filter(Boolean).join('/'));
+  const place =
+    logProject && logStore
+      ? `${logProject}/${logStore}`
+      : words.functionLog([region, functionName].filter(Boolean).join('/'));
   return requestId === undefined ? words.searchTime(place) : words.searchId(place, requestId);
 }
 
@@ -53,7 +78,13 @@ const WORDS = {
     title: 'RUN FAILED: ',
     unknownFunction: 'a function of autocert (which one is not known)',
     heading: (name: string) => `${name}: a run failed, and nothing that it was to do is certain to be done.`,
-    why: 'Why', failed: 'What failed', at: 'When', tries: 'Tried', remedy: 'What to do', log: 'Log', comma: ', ',
+    why: 'Why',
+    failed: 'What failed',
+    at: 'When',
+    tries: 'Tried',
+    remedy: 'What to do',
+    log: 'Log',
+    comma: ', ',
     inBrackets: (text: string) => ` (${text})`,
     times: (count: number) => `${count} times`,
     reasons: {
@@ -81,7 +112,13 @@ const WORDS = {
     title: '运行失败：',
     unknownFunction: 'autocert 的某个函数（名称未知）',
     heading: (name: string) => `${name}：一次运行失败，其任务可能未完成。`,
-    why: '原因', failed: '失败项', at: '时间', tries: '已尝试', remedy: '处理办法', log: '日志', comma: '、',
+    why: '原因',
+    failed: '失败项',
+    at: '时间',
+    tries: '已尝试',
+    remedy: '处理办法',
+    log: '日志',
+    comma: '、',
     inBrackets: (text: string) => `（${text}）`,
     times: (count: number) => `${count} 次`,
     reasons: {

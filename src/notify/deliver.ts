@@ -50,7 +50,10 @@ export interface Channels {
    * Sends one message to every channel, or to those of `only`, with one more try at most each. Those of `last` get
    * theirs when the others have answered, so that it can say which of them are dead. Never throws.
    */
-  send(compose: Compose, options?: { readonly only?: readonly string[]; readonly last?: string | undefined }): Promise<Delivery[]>;
+  send(
+    compose: Compose,
+    options?: { readonly only?: readonly string[]; readonly last?: string | undefined },
+  ): Promise<Delivery[]>;
   /** GET, for a heartbeat. Throws AutocertError unless the answer is a 2xx. */
   get(url: Secret): Promise<number>;
   close(): void;
@@ -81,13 +84,21 @@ export function openChannels({ config, credentials, secrets, deps, ca }: Channel
   const rpc = createRpc({ credentials, deps });
   const entries = config.notify.map((entry, index): Named => ({ entry, name: nameOf(entry, index, config.notify) }));
 
-  async function sendOne({ name, entry }: Named, compose: Compose, failed: readonly Delivery[], until: Date): Promise<Delivery> {
+  async function sendOne(
+    { name, entry }: Named,
+    compose: Compose,
+    failed: readonly Delivery[],
+    until: Date,
+  ): Promise<Delivery> {
     const limited = { ...deps, deadline: until };
     const post = createPost({ deps: limited, allowLoopback, ca });
     const transport: Transport = { post, rpc, region: config.region, deps };
     try {
       const message = withoutSecrets(compose(entry.language, failed), redact);
-      await retry(() => SENDERS[entry.channel](entry, message, transport), { deps: limited, policy: { attempts: 2, base: 1000, cap: 1000 } });
+      await retry(() => SENDERS[entry.channel](entry, message, transport), {
+        deps: limited,
+        policy: { attempts: 2, base: 1000, cap: 1000 },
+      });
       return { channel: name };
     } catch (thrown) {
       const error = toAutocertError(thrown);
@@ -104,11 +115,17 @@ export function openChannels({ config, credentials, secrets, deps, ca }: Channel
       const half = new Date(deps.now().getTime() + timeLeft(deps) / (first.length < chosen.length ? 2 : 1));
       const deliveries = await Promise.all(first.map((one) => sendOne(one, compose, [], half)));
       const failed = deliveries.filter(({ error }) => error);
-      const rest = await Promise.all(chosen.filter((one) => !first.includes(one)).map((one) => sendOne(one, compose, failed, deps.deadline)));
+      const rest = await Promise.all(
+        chosen.filter((one) => !first.includes(one)).map((one) => sendOne(one, compose, failed, deps.deadline)),
+      );
       return [...deliveries, ...rest];
     },
     async get(url) {
-      const { status } = await createPost({ deps, allowLoopback, ca })({ method: 'GET', url, headers: { 'user-agent': 'aliyun-cdn-autocert' } });
+      const { status } = await createPost({ deps, allowLoopback, ca })({
+        method: 'GET',
+        url,
+        headers: { 'user-agent': 'aliyun-cdn-autocert' },
+      });
       return status;
     },
     close: () => rpc.close(),

@@ -1,5 +1,5 @@
 import { createHmac } from 'node:crypto';
-import { jsonOf, postJson, refusal, type Send, throttled } from './channel.ts';
+import { postJson, refusal, type Send, throttled, verdictOf } from './channel.ts';
 import { plainText } from './message.ts';
 
 /** https://open.dingtalk.com/document/robots/custom-robot-access: a message has 20000 bytes at most. */
@@ -13,11 +13,9 @@ const TOO_FAST = new Set([130_101, 410_100, 660_026]);
  */
 export const sendDingtalk: Send = async (entry, message, transport) => {
   const body = JSON.stringify({ msgtype: 'text', text: { content: plainText(message, MOST_BYTES) } });
-  const answer = jsonOf(
-    await postJson(entry, body, transport, { query: signature(entry.secret?.reveal(), transport.deps.now()) }),
-  );
-  if (answer['errcode'] === 0) return;
-  const [code, words] = [Number(answer['errcode']), String(answer['errmsg'] ?? '')];
+  const query = signature(entry.secret?.reveal(), transport.deps.now());
+  const { code, words } = verdictOf(await postJson(entry, body, transport, { query }), ['errcode'], ['errmsg']);
+  if (code === 0) return;
   if (TOO_FAST.has(code)) throw throttled(entry, words);
   throw refusal(
     entry,

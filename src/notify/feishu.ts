@@ -1,5 +1,5 @@
 import { createHmac } from 'node:crypto';
-import { jsonOf, postJson, refusal, type Send, throttled } from './channel.ts';
+import { postJson, refusal, type Send, throttled, verdictOf } from './channel.ts';
 import { plainText } from './message.ts';
 
 /** A request has 20 KB at most. */
@@ -15,11 +15,10 @@ const TOO_FAST = new Set([9499, 11_232]);
 export const sendFeishu: Send = async (entry, message, transport) => {
   const content = { text: plainText(message, MOST_BYTES) };
   const signed = signature(entry.secret?.reveal(), transport.deps.now());
-  const answer = jsonOf(await postJson(entry, JSON.stringify({ ...signed, msg_type: 'text', content }), transport));
+  const answer = await postJson(entry, JSON.stringify({ ...signed, msg_type: 'text', content }), transport);
   // Robots made years ago answer with StatusCode.
-  const code = Number(answer['code'] ?? answer['StatusCode']);
+  const { code, words } = verdictOf(answer, ['code', 'StatusCode'], ['msg', 'StatusMessage']);
   if (code === 0) return;
-  const words = String(answer['msg'] ?? answer['StatusMessage'] ?? '');
   if (TOO_FAST.has(code)) throw throttled(entry, words);
   throw refusal(
     entry,

@@ -9,7 +9,7 @@ const MOST_BYTES = 3900;
  * a word: `ok`, or with a status of 400 and more `invalid_token`, `no_service`, `channel_is_archived` and others.
  */
 export const sendSlack: Send = async (entry, message, transport) => {
-  const text = escape(plainText(emphasised(message), MOST_BYTES));
+  const text = withoutMarkUp(plainText(emphasised(message), MOST_BYTES));
   const answer = await postJson(entry, JSON.stringify({ text, unfurl_links: false, unfurl_media: false }), transport);
   if (answer.status === 200 && answer.body.trim() === 'ok') return;
   throw refusal(
@@ -31,6 +31,6 @@ function emphasised(message: Message): Message {
 }
 
 /** https://docs.slack.dev/messaging/formatting-message-text: these three begin mark-up of its own, `<!channel>` among it. */
-function escape(text: string): string {
+function withoutMarkUp(text: string): string {
   return text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;');
 }

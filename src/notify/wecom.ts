@@ -1,4 +1,4 @@
-import { jsonOf, postJson, refusal, type Send, throttled } from './channel.ts';
+import { postJson, refusal, type Send, throttled, verdictOf } from './channel.ts';
 import { plainText } from './message.ts';
 
 /** https://developer.work.weixin.qq.com/document/path/91770: a text has 2048 bytes at most. */
@@ -9,9 +9,8 @@ const TOO_FAST = 45_009;
 /** A WeCom group robot. As text: WeChat, in which many read WeCom at night, does not show Markdown. */
 export const sendWecom: Send = async (entry, message, transport) => {
   const body = JSON.stringify({ msgtype: 'text', text: { content: plainText(message, MOST_BYTES) } });
-  const answer = jsonOf(await postJson(entry, body, transport));
-  if (answer['errcode'] === 0) return;
-  const [code, words] = [Number(answer['errcode']), String(answer['errmsg'] ?? '')];
+  const { code, words } = verdictOf(await postJson(entry, body, transport), ['errcode'], ['errmsg']);
+  if (code === 0) return;
   if (code === TOO_FAST) throw throttled(entry, words);
   throw refusal(
     entry,

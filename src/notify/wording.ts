@@ -23,7 +23,11 @@ export function noticeMessage(notices: readonly Notice[], context: WordingContex
     title: `[autocert] ${titleOf(notices, context)}`,
     severity: isBad ? 'bad' : 'good',
     sections: notices.map((notice) => sectionOf(notice, context)),
-    remarks: [...(isCertificate ? [words.silence] : []), ...dead.map((one) => words.dead(one, instantText(new Date(one.since), language))), words.run(runId)],
+    remarks: [
+      ...(isCertificate ? [words.silence] : []),
+      ...dead.map((one) => words.dead(one, instantText(new Date(one.since), language))),
+      words.run(runId),
+    ],
     fields: fieldsOf(first, notices, context),
     data: { runId, time: now.toISOString(), notices: notices.map(dataOf) },
   };
@@ -49,7 +53,10 @@ function titleOf(notices: readonly Notice[], { language, now }: WordingContext):
   if (!first) return words.channelDead;
   const names = notices.map((notice) => subjectOf(notice, language));
   if (notices.length === 1) {
-    const left = first.endsAt && first.kind !== 'recovered' && first.endsAt > now ? words.left(durationText(first.endsAt.getTime() - now.getTime(), language)) : '';
+    const left =
+      first.endsAt && first.kind !== 'recovered' && first.endsAt > now
+        ? words.left(durationText(first.endsAt.getTime() - now.getTime(), language))
+        : '';
     return `${words.kinds[first.kind]}${words.colon}${names[0]}${left}`;
   }
   const kinds = (['expired', 'failing', 'still-failing', 'recovered'] as const).flatMap((kind) => {
@@ -70,7 +77,8 @@ function sectionOf(notice: Notice, context: WordingContext): Section {
   const { kind, subject, since, cause, next } = notice;
   const at = (instant: Date) => instantText(instant, language);
   const facts: (readonly [string, string])[] = [];
-  if (subject.type === 'certificate' && subject.identifiers.length > 0) facts.push([words.domains, namesText(subject.identifiers, words)]);
+  if (subject.type === 'certificate' && subject.identifiers.length > 0)
+    facts.push([words.domains, namesText(subject.identifiers, words)]);
   if (kind === 'recovered') {
     if (notice.endsAt) facts.push([words.validUntil, at(notice.endsAt)]);
     facts.push([words.failedSince, at(since)]);
@@ -90,7 +98,8 @@ function headingOf(notice: Notice, language: Language): string {
   if (kind === 'recovered') return words.well(name);
   if (subject.type !== 'certificate') return `${words.broken[subject.type]}${kind === 'failing' ? '' : words.still}`;
   const step = cause?.step ?? 'issue';
-  const broken = step === 'issue' && !endsAt ? words.steps['first-issue'] : words.steps[step === 'inventory' ? 'observe' : step];
+  const broken =
+    step === 'issue' && !endsAt ? words.steps['first-issue'] : words.steps[step === 'inventory' ? 'observe' : step];
   const what = `${name}${words.colon}${broken ?? words.steps['issue']}`;
   if (kind === 'expired') return `${what}${words.expired}`;
   return kind === 'still-failing' ? `${what}${words.still}` : what;
@@ -98,7 +107,10 @@ function headingOf(notice: Notice, language: Language): string {
 
 function timeLeftText({ endsAt, cause, subject }: Notice, { language, now }: WordingContext): string {
   const words = WORDS[language];
-  if (!endsAt) return subject.type === 'run' || cause?.step === 'observe' || cause?.step === 'record' ? words.notKnown : words.noCertificate;
+  if (!endsAt)
+    return subject.type === 'run' || cause?.step === 'observe' || cause?.step === 'record'
+      ? words.notKnown
+      : words.noCertificate;
   const left = endsAt.getTime() - now.getTime();
   const text = left > 0 ? words.until : words.ended;
   return text(durationText(Math.abs(left), language), instantText(endsAt, language));
@@ -107,7 +119,8 @@ function timeLeftText({ endsAt, cause, subject }: Notice, { language, now }: Wor
 function causeFacts({ code, message, remedy, requestId }: Cause, language: Language): (readonly [string, string])[] {
   const words = WORDS[language];
   const request: (readonly [string, string])[] = requestId === undefined ? [] : [[words.requestId, requestId]];
-  if (language === 'en') return [[words.cause, `${code}: ${message}`], [words.remedy, remedy ?? words.seeLog], ...request];
+  if (language === 'en')
+    return [[words.cause, `${code}: ${message}`], [words.remedy, remedy ?? words.seeLog], ...request];
   const chinese = chineseCause(code);
   if (!chinese) return [[words.cause, `${code}：${message}`], [words.remedy, remedy ?? words.seeLog], ...request];
   return [[words.cause, `${chinese.cause}（${code}）`], ['详情', message], [words.remedy, chinese.remedy], ...request];
@@ -121,11 +134,27 @@ function namesText(names: readonly string[], words: (typeof WORDS)[Language]): s
 }
 
 const NO_FIELDS = {
-  kind: '', names: '', domains: '', endsAt: '', daysLeft: '', since: '', code: '', cause: '', remedy: '', requestId: '', next: '', runId: '', time: '',
+  kind: '',
+  names: '',
+  domains: '',
+  endsAt: '',
+  daysLeft: '',
+  since: '',
+  code: '',
+  cause: '',
+  remedy: '',
+  requestId: '',
+  next: '',
+  runId: '',
+  time: '',
 };
 
 /** What a template may use: of the first notice, which is the worst, but for `names`, which are all. Instants are ISO 8601. */
-function fieldsOf(first: Notice | undefined, notices: readonly Notice[], { language, runId, now }: WordingContext): Record<string, string> {
+function fieldsOf(
+  first: Notice | undefined,
+  notices: readonly Notice[],
+  { language, runId, now }: WordingContext,
+): Record<string, string> {
   const common = { ...NO_FIELDS, runId, time: now.toISOString() };
   if (!first) return { ...common, kind: 'channel' };
   const { kind, subject, since, endsAt, cause, next } = first;
@@ -147,12 +176,20 @@ function fieldsOf(first: Notice | undefined, notices: readonly Notice[], { langu
 }
 
 function dataOf({ kind, subject, since, endsAt, cause, next }: Notice): object {
-  return { kind, subject, since: since.toISOString(), endsAt: endsAt?.toISOString() ?? null, cause: cause ?? null, next: next.toISOString() };
+  return {
+    kind,
+    subject,
+    since: since.toISOString(),
+    endsAt: endsAt?.toISOString() ?? null,
+    cause: cause ?? null,
+    next: next.toISOString(),
+  };
 }
 
 const WORDS = {
   en: {
-    colon: ': ', comma: ', ',
+    colon: ': ',
+    comma: ', ',
     kinds: { failing: 'FAILING', 'still-failing': 'STILL FAILING', expired: 'EXPIRED', recovered: 'RECOVERED' },
     subjects: { run: 'the whole run', inventory: 'a filter of the configuration' },
     broken: {
@@ -175,12 +212,22 @@ const WORDS = {
     ended: (duration: string, end: string) => `none, it ended ${duration} ago (${end})`,
     notKnown: 'not known',
     noCertificate: 'no certificate is in place',
-    domains: 'Domains', timeLeft: 'Time left', since: 'Failing since', failedSince: 'Was failing since', validUntil: 'Valid until',
-    cause: 'Cause', remedy: 'What to do', requestId: 'Request id', next: 'What comes next', time: 'Time',
+    domains: 'Domains',
+    timeLeft: 'Time left',
+    since: 'Failing since',
+    failedSince: 'Was failing since',
+    validUntil: 'Valid until',
+    cause: 'Cause',
+    remedy: 'What to do',
+    requestId: 'Request id',
+    next: 'What comes next',
+    time: 'Time',
     nextRun: (at: string) => `tried again without you at about ${at}`,
     seeLog: 'Look into the log of this run.',
-    silence: 'Until it is well you will hear of it again when half of the time left is over, and when the certificate ends.',
-    dead: ({ channel, message }: DeadChannel, since: string) => `Repair the alert channel too: since ${since} ${channel} takes no messages. ${message}`,
+    silence:
+      'Until it is well you will hear of it again when half of the time left is over, and when the certificate ends.',
+    dead: ({ channel, message }: DeadChannel, since: string) =>
+      `Repair the alert channel too: since ${since} ${channel} takes no messages. ${message}`,
     run: (runId: string) => `Run ${runId}; its log lines carry this id.`,
     channelDead: 'FAILING: an alert channel',
     andMore: (count: number) => ` and ${count} more`,
@@ -188,7 +235,8 @@ const WORDS = {
     testHeading: 'This channel works. Alerts about certificates will look like this one.',
   },
   zh: {
-    colon: '：', comma: '、',
+    colon: '：',
+    comma: '、',
     kinds: { failing: '证书故障', 'still-failing': '证书故障仍未恢复', expired: '证书已过期', recovered: '已恢复' },
     subjects: { run: '整个任务', inventory: '配置中的筛选条件' },
     broken: {
@@ -211,12 +259,21 @@ const WORDS = {
     ended: (duration: string, end: string) => `已过期 ${duration}，到期时间 ${end}`,
     notKnown: '未知',
     noCertificate: '目前没有证书',
-    domains: '域名', timeLeft: '剩余时间', since: '故障开始', failedSince: '故障曾始于', validUntil: '有效期至',
-    cause: '原因', remedy: '处理办法', requestId: '请求 ID', next: '接下来', time: '时间',
+    domains: '域名',
+    timeLeft: '剩余时间',
+    since: '故障开始',
+    failedSince: '故障曾始于',
+    validUntil: '有效期至',
+    cause: '原因',
+    remedy: '处理办法',
+    requestId: '请求 ID',
+    next: '接下来',
+    time: '时间',
     nextRun: (at: string) => `约 ${at}自动重试，无需手动触发`,
     seeLog: '请查看本次运行的日志。',
     silence: '恢复之前，只会在剩余时间过半和证书到期时再次提醒。',
-    dead: ({ channel, message }: DeadChannel, since: string) => `另请修复告警渠道：${channel} 自 ${since}起无法接收消息。${message}`,
+    dead: ({ channel, message }: DeadChannel, since: string) =>
+      `另请修复告警渠道：${channel} 自 ${since}起无法接收消息。${message}`,
     run: (runId: string) => `运行 ID：${runId}（可用它搜索日志）`,
     channelDead: '告警渠道故障',
     andMore: (count: number) => ` 等，另有 ${count} 个`,

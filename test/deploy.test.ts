@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { certificateFacts } from '../src/certificate.ts';
-import { deploy, type DeployableCertificate, type Target } from '../src/deploy.ts';
+import { type DeployableCertificate, deploy, type Target } from '../src/deploy.ts';
 import { AutocertError } from '../src/errors.ts';
 import type { CertificateSpec } from '../src/inventory.ts';
 import type { DomainObservation, Observation } from '../src/observe.ts';
@@ -9,11 +9,31 @@ import { makeCa, makeCertificate, type TestCertificate } from './sandbox/certifi
 
 const NOW = new Date('2026-02-01T00:00:00Z');
 
-const good = makeCertificate({ names: ['www.example.com'], notBefore: new Date('2026-01-20T00:00:00Z'), notAfter: new Date('2026-04-20T00:00:00Z') });
-const longer = makeCertificate({ names: ['www.example.com'], notBefore: new Date('2026-01-01T00:00:00Z'), notAfter: new Date('2027-01-01T00:00:00Z') });
-const ending = makeCertificate({ names: ['www.example.com'], notBefore: new Date('2025-02-10T00:00:00Z'), notAfter: new Date('2026-05-10T00:00:00Z') });
-const ended = makeCertificate({ names: ['www.example.com'], notBefore: new Date('2025-01-01T00:00:00Z'), notAfter: new Date('2026-01-31T00:00:00Z') });
-const otherName = makeCertificate({ names: ['example.com'], notBefore: new Date('2026-01-20T00:00:00Z'), notAfter: new Date('2026-04-20T00:00:00Z') });
+const good = makeCertificate({
+  names: ['www.example.com'],
+  notBefore: new Date('2026-01-20T00:00:00Z'),
+  notAfter: new Date('2026-04-20T00:00:00Z'),
+});
+const longer = makeCertificate({
+  names: ['www.example.com'],
+  notBefore: new Date('2026-01-01T00:00:00Z'),
+  notAfter: new Date('2027-01-01T00:00:00Z'),
+});
+const ending = makeCertificate({
+  names: ['www.example.com'],
+  notBefore: new Date('2025-02-10T00:00:00Z'),
+  notAfter: new Date('2026-05-10T00:00:00Z'),
+});
+const ended = makeCertificate({
+  names: ['www.example.com'],
+  notBefore: new Date('2025-01-01T00:00:00Z'),
+  notAfter: new Date('2026-01-31T00:00:00Z'),
+});
+const otherName = makeCertificate({
+  names: ['example.com'],
+  notBefore: new Date('2026-01-20T00:00:00Z'),
+  notAfter: new Date('2026-04-20T00:00:00Z'),
+});
 const staging = makeCertificate({
   names: ['www.example.com'],
   notBefore: new Date('2026-01-20T00:00:00Z'),
@@ -31,7 +51,14 @@ interface Situation {
 }
 
 /** What was pushed, and what became of it. */
-async function deployIn({ push, inPlace, inPlaceName = 'by-hand', origin = 'configured', forced = false, leaseLost = false }: Situation) {
+async function deployIn({
+  push,
+  inPlace,
+  inPlaceName = 'by-hand',
+  origin = 'configured',
+  forced = false,
+  leaseLost = false,
+}: Situation) {
   const pushed: string[] = [];
   const target: Target = {
     type: 'cdn',
@@ -55,16 +82,43 @@ async function deployIn({ push, inPlace, inPlaceName = 'by-hand', origin = 'conf
     },
     served: [],
   };
-  const spec = { name: 'www', identifiers: ['www.example.com'], keyType: 'ec256', profile: undefined, domains: ['www.example.com'], origin } as const;
+  const spec = {
+    name: 'www',
+    identifiers: ['www.example.com'],
+    keyType: 'ec256',
+    profile: undefined,
+    domains: ['www.example.com'],
+    origin,
+  } as const;
   const record = { version: 1, name: 'www', deployed: { 'www.example.com': 'autocert-cdn-www_example_com' } } as const;
   const observation: Observation = { spec, record, domains: [domain] };
-  const certificate: DeployableCertificate = { chain: push.chain, privateKey: new Secret(push.privateKey), fingerprint: push.fingerprint };
-  const lost = new AutocertError({ code: 'LEASE_LOST', message: 'another run took over', retryable: false, remedy: 'Nothing.' });
+  const certificate: DeployableCertificate = {
+    chain: push.chain,
+    privateKey: new Secret(push.privateKey),
+    fingerprint: push.fingerprint,
+  };
+  const lost = new AutocertError({
+    code: 'LEASE_LOST',
+    message: 'another run took over',
+    retryable: false,
+    remedy: 'Nothing.',
+  });
   const lease = { check: async () => (leaseLost ? Promise.reject(lost) : undefined) };
   const silent = { debug() {}, info() {}, warn() {}, error() {} };
-  const deps = { now: () => NOW, random: () => 0, sleep: async () => {}, deadline: new Date('2026-02-01T00:10:00Z'), log: silent };
+  const deps = {
+    now: () => NOW,
+    random: () => 0,
+    sleep: async () => {},
+    deadline: new Date('2026-02-01T00:10:00Z'),
+    log: silent,
+  };
   const [deployment] = await deploy(observation, certificate, { target, lease, forced, deps });
-  return { pushed: pushed.length, status: deployment?.status, code: deployment?.error?.code, reason: deployment?.reason };
+  return {
+    pushed: pushed.length,
+    status: deployment?.status,
+    code: deployment?.error?.code,
+    reason: deployment?.reason,
+  };
 }
 
 const REFUSED = { pushed: 0, status: 'failed', code: 'WORSE_CERTIFICATE', reason: undefined };
@@ -91,7 +145,10 @@ describe('a push goes out', () => {
     ['over one that ends later, where the config names the domain', { push: good, inPlace: longer }],
     ['over one that is in its last third', { push: good, inPlace: ending, origin: 'discovered' }],
     ['over one that has ended', { push: good, inPlace: ended, origin: 'discovered' }],
-    ['over one of our own that ends later', { push: good, inPlace: longer, inPlaceName: 'autocert-cdn-www_example_com', origin: 'discovered' }],
+    [
+      'over one of our own that ends later',
+      { push: good, inPlace: longer, inPlaceName: 'autocert-cdn-www_example_com', origin: 'discovered' },
+    ],
     ['of a staging certificate where the one in place has ended', { push: staging, inPlace: ended }],
     ['of a staging certificate over a good one, when forced', { push: staging, inPlace: longer, forced: true }],
   ])('%s', async (_, situation) => {

@@ -1,14 +1,15 @@
 import { describe, expect, test } from 'vitest';
 import { parseRenewEvent } from '../src/event.ts';
 
-const timer = (payload: string) => JSON.stringify({ triggerTime: '2026-01-02T03:04:05Z', triggerName: 'every-6h', payload });
+const timer = (payload: string) =>
+  JSON.stringify({ triggerTime: '2026-01-02T03:04:05Z', triggerName: 'every-6h', payload });
 const parse = (text: string) => parseRenewEvent(new TextEncoder().encode(text));
 
 describe('the event of renew', () => {
   test.each([
     ['nothing', ''],
     ['a timer without payload', timer('')],
-    ['a timer with the console\'s own word', timer('awesome-fc')],
+    ["a timer with the console's own word", timer('awesome-fc')],
     ['a word', 'hello'],
     ['an empty object', '{}'],
   ])('%s asks for every certificate', (_, text) => {
@@ -16,7 +17,7 @@ describe('the event of renew', () => {
   });
 
   test.each([
-    ['a timer\'s payload', timer('{"only":["www","a.example.com"],"force":true}')],
+    ["a timer's payload", timer('{"only":["www","a.example.com"],"force":true}')],
     ['the payload itself', '{"only":["www","a.example.com"],"force":true}'],
   ])('%s says which, and how', (_, text) => {
     expect(parse(text)).toEqual({ only: ['www', 'a.example.com'], force: true });

@@ -6,7 +6,13 @@ import { type CertificateRecord, emptyRecord } from '../src/record.ts';
 const NOON = new Date('2026-01-02T12:00:00Z');
 
 function failure(retryAfter?: Date): AutocertError {
-  return new AutocertError({ code: 'ACME_DNS', message: 'no TXT record', retryable: false, remedy: 'Look.', retryAfter });
+  return new AutocertError({
+    code: 'ACME_DNS',
+    message: 'no TXT record',
+    retryable: false,
+    remedy: 'Look.',
+    retryAfter,
+  });
 }
 
 function minutesAfterNoon({ failures }: CertificateRecord): number {
@@ -31,7 +37,9 @@ describe('after a failed attempt', () => {
   });
 
   test('certificates that failed together do not come back together', () => {
-    const waits = [0, 0.5, 0.999].map((random) => minutesAfterNoon(withFailure(emptyRecord('www'), failure(), { ...deps, random: () => random })));
+    const waits = [0, 0.5, 0.999].map((random) =>
+      minutesAfterNoon(withFailure(emptyRecord('www'), failure(), { ...deps, random: () => random })),
+    );
     expect(waits[0]).toBe(15);
     expect(waits[1]).toBe(16.875);
     expect(waits[2]).toBeLessThan(18.75);

@@ -4,7 +4,10 @@ import type { TargetDomain } from '../src/deploy.ts';
 import { inventory, select } from '../src/inventory.ts';
 
 function configOf(more: Record<string, unknown>): Config {
-  const base = { acme: { contact: ['mailto:ops@example.com'], profile: 'tlsserver' }, store: 'file:///var/lib/autocert' };
+  const base = {
+    acme: { contact: ['mailto:ops@example.com'], profile: 'tlsserver' },
+    store: 'file:///var/lib/autocert',
+  };
   return parseConfig(JSON.stringify({ ...base, ...more }), { env: {} });
 }
 
@@ -14,10 +17,14 @@ function uploaded(domain: string, more: Partial<TargetDomain> = {}): TargetDomai
 }
 
 describe('the certificates that are to exist', () => {
-  test('are those of the configuration, with the CA\'s profile where they name none', () => {
+  test("are those of the configuration, with the CA's profile where they name none", () => {
     const config = configOf({
       certificates: [
-        { name: 'www', identifiers: ['www.example.com', '*.example.com'], targets: [{ type: 'cdn', domains: ['www.example.com'] }] },
+        {
+          name: 'www',
+          identifiers: ['www.example.com', '*.example.com'],
+          targets: [{ type: 'cdn', domains: ['www.example.com'] }],
+        },
         { name: 'api', identifiers: ['api.example.com'], keyType: 'ec256', profile: 'shortlived' },
       ],
     });
@@ -42,8 +49,15 @@ describe('the certificates that are to exist', () => {
   });
 
   test('and one for each domain that discovery takes, but for those that the configuration names', () => {
-    const config = configOf({ certificates: [{ name: 'www', identifiers: ['www.example.com'] }], discover: { include: ['*'] } });
-    const { specs } = inventory(config, [uploaded('www.example.com'), uploaded('b.example.com'), uploaded('*.a.example.com')]);
+    const config = configOf({
+      certificates: [{ name: 'www', identifiers: ['www.example.com'] }],
+      discover: { include: ['*'] },
+    });
+    const { specs } = inventory(config, [
+      uploaded('www.example.com'),
+      uploaded('b.example.com'),
+      uploaded('*.a.example.com'),
+    ]);
     expect(specs.map(({ name, domains, origin }) => [name, domains, origin])).toEqual([
       ['www', ['www.example.com'], 'configured'],
       ['_wildcard.a.example.com', ['*.a.example.com'], 'discovered'],
@@ -62,14 +76,22 @@ describe('the certificates that are to exist', () => {
 
   test('one a zone: the registrable domain, also under .com.cn, and no name that a wildcard covers', () => {
     const config = configOf({ discover: { include: ['*'], group: 'zone' } });
-    const account = ['a.shop.com.cn', 'b.shop.com.cn', 'example.com', '*.example.com', 'www.example.com'].map((name) => uploaded(name));
-    expect(inventory(config, account).specs.map(({ name, identifiers, domains }) => ({ name, identifiers, domains }))).toEqual([
+    const account = ['a.shop.com.cn', 'b.shop.com.cn', 'example.com', '*.example.com', 'www.example.com'].map((name) =>
+      uploaded(name),
+    );
+    expect(
+      inventory(config, account).specs.map(({ name, identifiers, domains }) => ({ name, identifiers, domains })),
+    ).toEqual([
       {
         name: 'example.com',
         identifiers: ['*.example.com', 'example.com'],
         domains: ['*.example.com', 'example.com', 'www.example.com'],
       },
-      { name: 'shop.com.cn', identifiers: ['a.shop.com.cn', 'b.shop.com.cn'], domains: ['a.shop.com.cn', 'b.shop.com.cn'] },
+      {
+        name: 'shop.com.cn',
+        identifiers: ['a.shop.com.cn', 'b.shop.com.cn'],
+        domains: ['a.shop.com.cn', 'b.shop.com.cn'],
+      },
     ]);
   });
 
@@ -90,7 +112,11 @@ describe('discovery leaves alone', () => {
     ['what is stopped', uploaded('a.example.com', { status: 'offline' }), 'the domain is offline'],
     ['what is being checked', uploaded('a.example.com', { status: 'checking' }), 'the domain is checking'],
     ['what has HTTPS off', uploaded('a.example.com', { https: false }), 'HTTPS is off'],
-    ['what was bought', uploaded('a.example.com', { certificate: { name: 'x', type: 'cas', expireTime: '' } }), 'its certificate is of type cas, not uploaded'],
+    [
+      'what was bought',
+      uploaded('a.example.com', { certificate: { name: 'x', type: 'cas', expireTime: '' } }),
+      'its certificate is of type cas, not uploaded',
+    ],
     ['what is excluded', uploaded('internal.example.com'), 'in discover.exclude'],
     ['what is not included', uploaded('a.example.org'), 'not in discover.include'],
   ])('%s', (_, entry, reason) => {
@@ -140,7 +166,7 @@ describe('what a person asks for', () => {
     [],
   );
 
-  test('is found by the certificate\'s name and by any of its domains', () => {
+  test("is found by the certificate's name and by any of its domains", () => {
     expect(select(specs, ['example.com', 'api']).specs.map(({ name }) => name)).toEqual(['www', 'api']);
   });
 

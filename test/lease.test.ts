@@ -33,7 +33,9 @@ describe('the lease', () => {
 
   test('of a run that died is taken when it has ended and the clocks may have been a minute apart', async () => {
     const dead = await takeLease(store, 'run-1', TEN_PAST, { now: () => NOON });
-    await expect(takeLease(store, 'run-2', TEN_PAST, at('2026-01-02T12:10:59.999Z'))).rejects.toMatchObject({ code: 'LEASE_HELD' });
+    await expect(takeLease(store, 'run-2', TEN_PAST, at('2026-01-02T12:10:59.999Z'))).rejects.toMatchObject({
+      code: 'LEASE_HELD',
+    });
     const next = await takeLease(store, 'run-2', new Date('2026-01-02T12:30:00Z'), at('2026-01-02T12:11:00Z'));
     expect(next.fence).toBe(dead.fence + 1);
   });
@@ -48,7 +50,9 @@ describe('the lease', () => {
   test('goes to exactly one of fifty runs that find it ended at the same instant', async () => {
     await takeLease(store, 'dead', TEN_PAST, { now: () => NOON });
     const later = at('2026-01-02T13:00:00Z');
-    const runs = Array.from({ length: 50 }, (_, run) => takeLease(store, `run-${run}`, new Date('2026-01-02T13:10:00Z'), later));
+    const runs = Array.from({ length: 50 }, (_, run) =>
+      takeLease(store, `run-${run}`, new Date('2026-01-02T13:10:00Z'), later),
+    );
     const settled = await Promise.allSettled(runs);
     expect(settled.filter(({ status }) => status === 'fulfilled')).toHaveLength(1);
     const codes = settled.flatMap((result) => (result.status === 'rejected' ? [result.reason.code] : []));

@@ -1,0 +1,550 @@
+import { readFileSync } from 'node:fs';
+import { unzipSync } from 'fflate';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { parseConfig } from '../src/config.ts';
+import { bundled } from './bundle.ts';
+import { statusesOf } from './sandbox/footprint.ts';
+import { type Oss, startOss } from './sandbox/oss.ts';
+import { KMS_KEY, startWorld, type World } from './sandbox/world.ts';
+import { type Evaluated, evaluate, type Given } from './template/evaluate.ts';
+import { actionsOf, allows, statementsOf } from './template/policy.ts';
+import { problemsOf } from './template/problems.ts';
+import { isMap, type Json, type JsonMap, readTemplate, type Template } from './template/read.ts';
+import { actionsInCode, handlerNames } from './template/sources.ts';
+
+const template = readTemplate();
+const GIVEN: Given = {
+  parameters: {
+    CdnDomains: 'www.example.com,*.example.com',
+    DnsZones: 'example.com,example.net',
+    CodeBucket: 'builds',
+  },
+  region: 'cn-hangzhou',
+  account: '1234567890123456',
+  stackId: '4a6c9851-3b0f-4f5f-b4ca-a14bf692ab01',
+};
+const BUCKET = 'autocert-1234567890123456-cn-hangzhou';
+
+function evaluated(parameters: Given['parameters'] = {}, more: Partial<Given> = {}): Promise<Evaluated> {
+  return evaluate(template, { ...GIVEN, ...more, parameters: { ...GIVEN.parameters, ...parameters } });
+}
+
+function resourcesOf(type: string, { resources }: Evaluated): JsonMap[] {
+  return Object.values(resources)
+    .filter(({ Type }) => Type === type)
+    .map(({ Properties }) => Properties);
+}
+
+/** A copy with one place changed; undefined takes the place out. */
+function changed(path: readonly string[], value: Json | undefined): Template {
+  const copy = readTemplate();
+  const parent = path.slice(0, -1).reduce<object>((at, key) => Object(Reflect.get(at, key)), copy);
+  const last = path.at(-1) ?? '';
+  if (value === undefined) Reflect.deleteProperty(parent, last);
+  else Reflect.set(parent, last, value);
+  return copy;
+}
+
+describe('the template against the official definitions', () => {
+  test('has no unknown property, no missing one, no wrong type and no name that leads nowhere', () => {
+    expect(problemsOf(template)).toEqual([]);
+  });
+
+  test.each<[string, readonly string[], Json | undefined, string]>([
+    [
+      'a property with a typo',
+      ['Resources', 'Bucket', 'Properties', 'AcessControl'],
+      'private',
+      'AcessControl is not defined',
+    ],
+    [
+      'a property in the wrong case',
+      ['Resources', 'Bucket', 'Properties', 'accessControl'],
+      'private',
+      'accessControl is not defined',
+    ],
+    [
+      'a nested property with a typo',
+      ['Resources', 'RenewFunction', 'Properties', 'LogConfig', 'LogStore'],
+      'functions',
+      'LogConfig.LogStore is not defined',
+    ],
+    [
+      'a typo inside a policy',
+      ['Resources', 'RenewRole', 'Properties', 'Policies', '0', 'PolicyDocument', 'Statement', '0', 'Resources'],
+      ['*'],
+      'Statement[0].Resources is not defined',
+    ],
+    [
+      'a number that is a text',
+      ['Resources', 'RenewAsync', 'Properties', 'MaxAsyncRetryAttempts'],
+      '0',
+      'should be a number',
+    ],
+    ['a text that is a number', ['Resources', 'RenewFunction', 'Properties', 'Handler'], 1, 'should be a string'],
+    ['a number out of its range', ['Resources', 'AlertFunction', 'Properties', 'MemorySize'], 64, 'memorySize'],
+    [
+      'a property that is required and missing',
+      ['Resources', 'RenewFunction', 'Properties', 'Runtime'],
+      undefined,
+      'required but missing',
+    ],
+    [
+      'a type of resource that does not exist',
+      ['Resources', 'Bucket', 'Type'],
+      'ALIYUN::OSS::Buckets',
+      'is not defined',
+    ],
+    [
+      'a key of a resource with a typo',
+      ['Resources', 'Bucket', 'DeletePolicy'],
+      'Retain',
+      'DeletePolicy is not defined',
+    ],
+    ['a key of a parameter with a typo', ['Parameters', 'EabHmacKey', 'NoEko'], true, 'NoEko is not defined'],
+    [
+      'a trigger key with a typo',
+      ['Resources', 'RenewTimer', 'Properties', 'TriggerConfig', 'cron'],
+      '@every 6h',
+      'timer trigger.cron is not defined',
+    ],
+    [
+      'a trigger key of the wrong type',
+      ['Resources', 'RenewTimer', 'Properties', 'TriggerConfig', 'enable'],
+      'true',
+      'timer trigger.enable is no boolean',
+    ],
+    [
+      'a type of trigger that does not exist',
+      ['Resources', 'StatusUrl', 'Properties', 'TriggerType'],
+      'https',
+      'is no type of trigger',
+    ],
+    [
+      'a Ref to nothing',
+      ['Resources', 'RenewFunction', 'Properties', 'Timeout'],
+      { Ref: 'Timeout' },
+      'Timeout leads nowhere',
+    ],
+    [
+      'a Fn::GetAtt of an attribute that does not exist',
+      ['Resources', 'RenewFunction', 'Properties', 'Role'],
+      { 'Fn::GetAtt': ['RenewRole', 'ARN'] },
+      'has no attribute ARN',
+    ],
+    [
+      'a Fn::GetAtt of a resource that does not exist',
+      ['Outputs', 'StatusUrl', 'Value'],
+      { 'Fn::GetAtt': ['Status', 'UrlInternet'] },
+      'Status.UrlInternet leads nowhere',
+    ],
+    [
+      'a Fn::Sub of nothing',
+      ['Resources', 'Bucket', 'Properties', 'BucketName'],
+      { 'Fn::Sub': '${name}' },
+      'name leads nowhere',
+    ],
+    [
+      'a Fn::GetAtt of a resource that is not always there',
+      ['Resources', 'RenewFunction', 'Properties', 'Description'],
+      { 'Fn::GetAtt': ['Bucket', 'Name'] },
+      'Bucket is not always there',
+    ],
+    [
+      'a function that ROS does not have',
+      ['Outputs', 'StatusUrl', 'Value'],
+      { 'Fn::Random': 60 },
+      'Fn::Random is no function',
+    ],
+    [
+      'a condition that does not exist',
+      ['Resources', 'Bucket', 'Condition'],
+      'BucketIsOld',
+      'no condition BucketIsOld',
+    ],
+    ['a DependsOn on nothing', ['Resources', 'LogAlert', 'DependsOn'], 'LogIndices', 'LogIndices, which is not there'],
+  ])('%s is found', (_, path, value, problem) => {
+    expect(problemsOf(changed(path, value)).join('\n')).toContain(problem);
+  });
+});
+
+describe('the form that a person fills in', () => {
+  const names = Object.keys(template.Parameters);
+
+  test('has every parameter in exactly one group, and none that nothing uses', () => {
+    const grouped = template.Metadata['ALIYUN::ROS::Interface'].ParameterGroups.flatMap(({ Parameters }) => Parameters);
+    const rest = JSON.stringify([template.Conditions, template.Resources, template.Outputs]);
+    expect(grouped.toSorted()).toEqual(names.toSorted());
+    expect(names.filter((name) => !rest.includes(`{"Ref":"${name}"}`) && !rest.includes(`\${${name}}`))).toEqual([]);
+    expect(Object.keys(template.Conditions).filter((name) => !rest.includes(`"Condition":"${name}"`))).toEqual([]);
+  });
+
+  test('speaks English and Chinese', () => {
+    const { Parameters, Outputs, Metadata, Description } = template;
+    const texts = [
+      Description,
+      ...Object.values(Parameters).flatMap((parameter) => [parameter.Label, parameter.Description]),
+      ...Object.values(Outputs).map((output) => output.Description),
+      ...Metadata['ALIYUN::ROS::Interface'].ParameterGroups.map(({ Label }) => Label.default),
+    ];
+    for (const text of texts) {
+      expect(Object.keys(text)).toEqual(['en', 'zh-cn']);
+      expect(text['en']).toMatch(/^[\x20-\x7e]+$/);
+      expect(text['zh-cn']).not.toBe('');
+    }
+    const chinese = Object.values(Parameters).map((parameter) => parameter.Description['zh-cn'] ?? '');
+    expect(chinese.filter((text) => !/\p{Script=Han}/u.test(text))).toEqual([]);
+  });
+
+  test('asks for what nobody can guess, and has an allowed default for the rest', () => {
+    const asked = names.filter((name) => template.Parameters[name]?.Default === undefined);
+    expect(asked).toEqual(['CdnDomains', 'DnsZones', 'CodeBucket']);
+    for (const { Default, Type, AllowedValues, AllowedPattern, MinValue, MaxValue } of Object.values(
+      template.Parameters,
+    )) {
+      if (Default === undefined) continue;
+      expect(typeof Default).toBe(Type === 'Number' ? 'number' : 'string');
+      if (AllowedValues) expect(AllowedValues).toContain(Default);
+      if (AllowedPattern) expect(String(Default)).toMatch(new RegExp(AllowedPattern));
+      if (MinValue !== undefined) expect(Number(Default)).toBeGreaterThanOrEqual(MinValue);
+      if (MaxValue !== undefined) expect(Number(Default)).toBeLessThanOrEqual(MaxValue);
+    }
+  });
+
+  test('shows no secret on the console', () => {
+    const hidden = names.filter((name) => template.Parameters[name]?.NoEcho === true);
+    expect(hidden).toEqual(['EncryptionKey', 'EabHmacKey', 'DingtalkUrl', 'DingtalkSecret']);
+  });
+});
+
+describe('the functions', () => {
+  let stack: Evaluated;
+  beforeAll(async () => {
+    stack = await evaluated();
+  });
+
+  test('are those that the sources have, and each handler is in the zip', async () => {
+    const zipped = Object.keys(unzipSync(readFileSync(bundled('autocert.zip'))));
+    const functions = resourcesOf('ALIYUN::FC3::Function', stack);
+    const handlers = functions.map(({ Handler }) => String(Handler).replace(/\.handler$/, '')).sort();
+    expect(handlers).toEqual(handlerNames());
+    expect(handlers.map((name) => `${name}.mjs`).filter((file) => !zipped.includes(file))).toEqual([]);
+    for (const { FunctionName, Handler } of functions)
+      expect(`${String(FunctionName)}.handler`).toBe(`autocert-${String(Handler)}`);
+  });
+
+  test('have a vCPU for one to four GB of memory, as FC wants it', async () => {
+    for (const memory of template.Parameters['RenewMemorySize']?.AllowedValues ?? []) {
+      for (const { Cpu, MemorySize } of resourcesOf(
+        'ALIYUN::FC3::Function',
+        await evaluated({ RenewMemorySize: memory }),
+      )) {
+        expect(Number(MemorySize) / 1024 / Number(Cpu)).toBeGreaterThanOrEqual(1);
+        expect(Number(MemorySize) / 1024 / Number(Cpu)).toBeLessThanOrEqual(4);
+      }
+    }
+  });
+
+  test('have the variables that a configuration reads, and no other', async () => {
+    const secrets = {
+      EncryptionKey: Buffer.alloc(32, 7).toString('base64'),
+      EabHmacKey: 'ZWFiLWtleQ',
+      DingtalkUrl: 'https://oapi.dingtalk.com/robot/send?access_token=0123456789abcdef',
+      DingtalkSecret: 'SEC0123456789abcdef',
+    };
+    const expected = {
+      AUTOCERT_CONFIG: `oss://${BUCKET}/config.yaml`,
+      AUTOCERT_KEY: secrets.EncryptionKey,
+      EAB_HMAC_KEY: secrets.EabHmacKey,
+      DINGTALK_URL: secrets.DingtalkUrl,
+      DINGTALK_SECRET: secrets.DingtalkSecret,
+    };
+    for (const { EnvironmentVariables } of resourcesOf('ALIYUN::FC3::Function', await evaluated(secrets))) {
+      expect(EnvironmentVariables).toEqual(expected);
+    }
+    const config = parseConfig(
+      `acme:
+  directoryUrl: zerossl
+  contact: [mailto:ops@example.com]
+  externalAccountBinding: { kid: kid, hmacKey: "\${EAB_HMAC_KEY}" }
+certificates: [{ identifiers: [www.example.com] }]
+store: ${String((await evaluated()).outputs['StoreUrl'])}
+encryption: { key: "\${AUTOCERT_KEY}" }
+notify: [{ channel: dingtalk, url: "\${DINGTALK_URL}", secret: "\${DINGTALK_SECRET}" }]
+`,
+      { env: expected, region: 'cn-hangzhou' },
+    );
+    expect(config.acme.externalAccountBinding?.hmacKey.reveal()).toBe(secrets.EabHmacKey);
+    expect(config.encryption && 'key' in config.encryption && config.encryption.key.reveal()).toBe(
+      secrets.EncryptionKey,
+    );
+    expect(config.notify[0]?.url?.reveal()).toBe(secrets.DingtalkUrl);
+    expect(config.notify[0]?.secret?.reveal()).toBe(secrets.DingtalkSecret);
+    expect(config.store).toEqual({ type: 'oss', bucket: BUCKET, prefix: 'autocert' });
+  });
+
+  test('are started by a timer each at a minute of its own, the same for the life of the stack', async () => {
+    const crons = async (stackId: string, hours: number) =>
+      resourcesOf('ALIYUN::FC3::Trigger', await evaluated({ RenewalIntervalHours: hours }, { stackId })).flatMap(
+        ({ TriggerConfig }) =>
+          isMap(TriggerConfig) && typeof TriggerConfig['cronExpression'] === 'string'
+            ? [TriggerConfig['cronExpression']]
+            : [],
+      );
+    expect(await crons(GIVEN.stackId, 6)).toEqual(['0 33 */6 * * *', '0 3 * * * *']);
+    expect(await crons(GIVEN.stackId, 12)).toEqual(['0 33 */12 * * *', '0 3 * * * *']);
+    expect(await crons('4a6c9851-3b0f-4f5f-b4ca-a14bf692ab02', 6)).toEqual(['0 34 */6 * * *', '0 4 * * * *']);
+  });
+
+  test('run one renewal and one redeployment at a time', () => {
+    const reserved = resourcesOf('ALIYUN::FC3::ConcurrencyConfig', stack);
+    expect(reserved).toEqual([
+      { FunctionName: 'autocert-renew', ReservedConcurrency: 1 },
+      { FunctionName: 'autocert-redeploy', ReservedConcurrency: 1 },
+    ]);
+  });
+
+  test('are hardly ever tried again, and alert hears of what failed for good, except of itself', () => {
+    const configs = resourcesOf('ALIYUN::FC3::AsyncInvokeConfig', stack).map((config) => [
+      config['FunctionName'],
+      config['MaxAsyncRetryAttempts'],
+      JSON.stringify(config['DestinationConfig'] ?? null).match(/acs:[^"]+/)?.[0],
+    ]);
+    const alert = 'acs:fc:cn-hangzhou:1234567890123456:functions/autocert-alert';
+    expect(configs).toEqual([
+      ['autocert-renew', 0, alert],
+      ['autocert-redeploy', 1, alert],
+      ['autocert-watch', 0, alert],
+      ['autocert-alert', 1, undefined],
+    ]);
+  });
+
+  test('show their state to nobody who does not sign', () => {
+    const http = resourcesOf('ALIYUN::FC3::Trigger', stack).filter(({ TriggerType }) => TriggerType === 'http');
+    expect(http.map(({ FunctionName, TriggerConfig }) => [FunctionName, TriggerConfig])).toEqual([
+      ['autocert-status', { authType: 'function', methods: ['GET'], disableURLInternet: false }],
+    ]);
+  });
+
+  test('hear of CDN events by a pattern that is JSON, unless that is not wanted', async () => {
+    const patterns = (from: Evaluated) =>
+      resourcesOf('ALIYUN::FC3::Trigger', from).flatMap(({ TriggerConfig }) =>
+        isMap(TriggerConfig) && 'eventRuleFilterPattern' in TriggerConfig
+          ? [JSON.parse(String(TriggerConfig['eventRuleFilterPattern']))]
+          : [],
+      );
+    expect(patterns(stack)).toMatchObject([
+      { source: ['acs.cdn'], data: { eventName: expect.arrayContaining(['AddCdnDomain']) } },
+    ]);
+    expect(patterns(await evaluated({ CdnEvents: 'false' }))).toEqual([]);
+  });
+});
+
+describe('the bucket', () => {
+  test('is private, encrypted, not versioned, and outlives the stack', async () => {
+    expect(template.Resources['Bucket']?.DeletionPolicy).toBe('Retain');
+    expect(resourcesOf('ALIYUN::OSS::Bucket', await evaluated())).toEqual([
+      {
+        BucketName: BUCKET,
+        AccessControl: 'private',
+        BlockPublicAccess: true,
+        ServerSideEncryptionConfiguration: { SSEAlgorithm: 'AES256' },
+      },
+    ]);
+    expect(resourcesOf('ALIYUN::OSS::Bucket', await evaluated({ CreateBucket: 'false' }))).toEqual([]);
+  });
+
+  test('has a name that OSS and SLS take, with the longest name and region too', async () => {
+    const stack = await evaluated({ Name: 'a2345678901234567890' }, { region: 'cn-shenzhen-finance-1' });
+    const names = [...resourcesOf('ALIYUN::OSS::Bucket', stack), ...resourcesOf('ALIYUN::SLS::Project', stack)];
+    for (const { BucketName, Name } of names) expect(BucketName ?? Name).toMatch(/^[a-z0-9][a-z0-9-]{1,61}[a-z0-9]$/);
+  });
+});
+
+describe('the roles', () => {
+  const OPTIONS = { ChallengeBucket: 'origin', KmsKeyId: KMS_KEY, CloudMonitor: 'true', DirectMail: 'true' };
+  const READS = /^(cdn:Describe|alidns:Describe|oss:(GetObject|ListObjects)$|kms:Decrypt$)/;
+  const TELLS = ['cms:PutCustomEvent', 'dm:SingleSendMail'];
+  /** What FC itself does by the role: logs, and the failure that is passed on. */
+  const OF_FC = ['fc:InvokeFunction', 'log:PostLogStoreLogs'];
+  let all: Evaluated;
+  beforeAll(async () => {
+    all = await evaluated(OPTIONS);
+  });
+
+  test('are assumed by Function Compute alone, and every function has the one of its kind', () => {
+    const roles = resourcesOf('ALIYUN::RAM::Role', all);
+    for (const { AssumeRolePolicyDocument } of roles) {
+      expect(AssumeRolePolicyDocument).toEqual({
+        Version: '1',
+        Statement: [{ Effect: 'Allow', Action: 'sts:AssumeRole', Principal: { Service: ['fc.aliyuncs.com'] } }],
+      });
+    }
+    const used = resourcesOf('ALIYUN::FC3::Function', all).map(({ Handler, Role }) => [
+      Handler,
+      String(Role).split('/')[1],
+    ]);
+    expect(Object.fromEntries(used)).toEqual({
+      'renew.handler': 'autocert-renew',
+      'redeploy.handler': 'autocert-renew',
+      'watch.handler': 'autocert-watch',
+      'status.handler': 'autocert-watch',
+      'alert.handler': 'autocert-alert',
+    });
+  });
+
+  test('allow what the code can call and nothing else', () => {
+    const code = [...new Set(handlerNames().flatMap(actionsInCode))].sort();
+    const allowed = ['RenewRole', 'WatchRole', 'AlertRole'].flatMap((role) => actionsOf(statementsOf(role, all)));
+    expect([...new Set(allowed)].sort()).toEqual([...code, ...OF_FC].sort());
+    expect(actionsOf(statementsOf('RenewRole', all))).toEqual([...actionsInCode('renew'), ...OF_FC].sort());
+    expect(actionsOf(statementsOf('AlertRole', all))).toEqual(
+      ['log:PostLogStoreLogs', 'oss:GetObject', ...TELLS].sort(),
+    );
+  });
+
+  test('let watch and status read, and change nothing', () => {
+    const rest = actionsOf(statementsOf('WatchRole', all)).filter((action) => !READS.test(action));
+    expect(rest).toEqual([...TELLS, ...OF_FC].sort());
+  });
+
+  test('allow nothing for what is not configured', async () => {
+    const few = actionsOf(statementsOf('RenewRole', await evaluated()));
+    expect(few.filter((action) => /^(kms|cms|dm):/.test(action))).toEqual([]);
+    expect(
+      allows(
+        statementsOf('RenewRole', await evaluated()),
+        'oss:PutObject',
+        'acs:oss:*:*:origin/.well-known/acme-challenge/token',
+      ),
+    ).toBe(false);
+  });
+
+  test('name ARNs of the form that each product has', () => {
+    const forms: Readonly<Record<string, RegExp>> = {
+      cdn: /^acs:cdn:\*:1234567890123456:domain\/(www)?\.example\.com$/,
+      alidns: /^acs:alidns:\*:1234567890123456:domain\/example\.(com|net)$/,
+      oss: new RegExp(
+        `^acs:oss:\\*:\\*:(${BUCKET}(/config\\.yaml|/autocert/\\*)?|origin/\\*\\.well-known/acme-challenge/\\*)$`,
+      ),
+      kms: new RegExp(`^acs:kms:cn-hangzhou:1234567890123456:key/${KMS_KEY}$`),
+      fc: /^acs:fc:cn-hangzhou:1234567890123456:functions\/autocert-alert$/,
+      log: /^acs:log:cn-hangzhou:1234567890123456:project\/autocert-log-1234567890123456-cn-hangzhou\/logstore\/functions$/,
+    };
+    for (const role of ['RenewRole', 'WatchRole', 'AlertRole']) {
+      for (const { actions, resources } of statementsOf(role, all)) {
+        for (const resource of resources.filter((name) => name !== '*')) {
+          for (const action of actions) expect(resource).toMatch(forms[action.split(':')[0] ?? ''] ?? /^$/);
+        }
+      }
+    }
+  });
+
+  test('give all resources only to lists of the account and to what has no resources', () => {
+    const wide = ['RenewRole', 'WatchRole', 'AlertRole'].flatMap((role) =>
+      statementsOf(role, all).flatMap(({ actions, resources }) => (resources.includes('*') ? actions : [])),
+    );
+    expect([...new Set(wide)].sort()).toEqual(
+      [
+        ...[
+          'alidns:DescribeDomains',
+          'cdn:DescribeCdnHttpsDomainList',
+          'cdn:DescribeCdnSSLCertificateList',
+          'cdn:DescribeUserDomains',
+        ],
+        ...TELLS,
+      ].sort(),
+    );
+  });
+
+  test('reach the domains of the form, no others, and with * all of the account', async () => {
+    const arn = (domain: string) => `acs:cdn:*:1234567890123456:domain/${domain}`;
+    const may = async (domains: string, domain: string) =>
+      allows(
+        statementsOf('RenewRole', await evaluated({ CdnDomains: domains })),
+        'cdn:SetDomainServerCertificate',
+        arn(domain),
+      );
+    expect(await may('www.example.com,*.example.com', 'www.example.com')).toBe(true);
+    expect(await may('www.example.com,*.example.com', '.example.com')).toBe(true);
+    expect(await may('www.example.com,*.example.com', 'img.example.com')).toBe(false);
+    expect(await may('*', 'img.example.com')).toBe(true);
+  });
+});
+
+describe('a run in the sandbox with no more than the role allows', () => {
+  let world: World;
+  let oss: Oss;
+  let stack: Evaluated;
+  const refused: string[] = [];
+  beforeAll(async () => {
+    stack = await evaluated({ KmsKeyId: KMS_KEY });
+    const statements = statementsOf('RenewRole', stack);
+    world = await startWorld({ zones: ['example.com'] });
+    const prefixOf = (bucket: string) => (bucket === BUCKET ? 'autocert/' : '');
+    oss = await startOss({
+      accounts: world.accounts.map((account) => ({
+        ...account,
+        allows: (action: string, bucket: string, key: string) => {
+          const resource = action === 'oss:ListObjects' ? bucket : `${bucket}/${key}`;
+          const allowed = allows(statements, action, `acs:oss:*:*:${resource}`, prefixOf(bucket));
+          if (!allowed) refused.push(`${action} ${resource}`);
+          return allowed;
+        },
+      })),
+      buckets: { [BUCKET]: {} },
+    });
+  });
+  afterAll(async () => {
+    await oss.close();
+    await world.close();
+  });
+
+  /** The resource of a recorded call, as RAM names it. */
+  function resourceOf(product: string, parameters: Readonly<Record<string, string>>): string {
+    if (product === 'cdn') return `acs:cdn:*:1234567890123456:domain/${parameters['DomainName'] ?? '*'}`;
+    // DeleteDomainRecord names no zone; the account of this world has one.
+    if (product === 'alidns')
+      return `acs:alidns:*:1234567890123456:domain/${parameters['DomainName'] ?? 'example.com'}`;
+    return `acs:kms:cn-hangzhou:1234567890123456:key/${parameters['KeyId'] ?? KMS_KEY}`;
+  }
+
+  test('renews, deploys by either API, stores, and asks for nothing that is refused', async () => {
+    for (const domain of ['www.example.com', '.example.com']) world.cdn.set(domain);
+    const config = world.config({
+      certificates: [{ name: 'www', identifiers: ['www.example.com', '*.example.com'], keyType: 'ec256' }],
+      store: String(stack.outputs['StoreUrl']),
+      encryption: { kmsKeyId: KMS_KEY },
+    });
+    const complete = {
+      ...config,
+      endpoints: { cdn: world.rpc.url, alidns: world.rpc.url, kms: world.rpc.url, oss: oss.url },
+    };
+    expect(statusesOf(await world.renew(complete))).toEqual({ www: 'renewed' });
+    world.rpc.removeAction('SetDomainServerCertificate');
+    expect(statusesOf(await world.renew(complete, { payload: { force: true } }))).toEqual({ www: 'renewed' });
+
+    const inCode = actionsInCode('renew');
+    const statements = statementsOf('RenewRole', stack);
+    const calls = world.rpc.calls.map(({ action, parameters }) => {
+      const name = inCode.find((candidate) => candidate.endsWith(`:${action}`)) ?? `unknown:${action}`;
+      return { name, allowed: allows(statements, name, resourceOf(name.split(':')[0] ?? '', parameters)) };
+    });
+    expect(calls.filter(({ allowed }) => !allowed)).toEqual([]);
+    expect(refused).toEqual([]);
+    const seen = new Set([...calls.map(({ name }) => name), ...oss.requests.map(({ method }) => method)]);
+    expect([...seen].sort()).toEqual(
+      [
+        ...['GET', 'PUT', 'DELETE'],
+        ...[
+          'alidns:AddDomainRecord',
+          'alidns:DeleteDomainRecord',
+          'alidns:DescribeDomains',
+          'alidns:DescribeSubDomainRecords',
+        ],
+        ...['cdn:DescribeCdnHttpsDomainList', 'cdn:DescribeDomainCertificateInfo', 'cdn:DescribeUserDomains'],
+        ...['cdn:SetCdnDomainSSLCertificate', 'cdn:SetDomainServerCertificate', 'kms:Decrypt', 'kms:GenerateDataKey'],
+      ].sort(),
+    );
+  });
+});

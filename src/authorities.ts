@@ -1,19 +1,26 @@
 import { openAccount } from './account.ts';
 import { selectRenewalTime } from './acme/renewalinfo.ts';
-import { type AcmeSession, openAcme } from './acme.ts';
+import { type AcmeOptions, type AcmeSession, openAcme } from './acme.ts';
 import type { CertificateAuthority } from './config.ts';
 import type { Deps } from './deps.ts';
 import { AutocertError } from './errors.ts';
 import type { CertificateSpec } from './inventory.ts';
 import { issue, type Solver } from './issue.ts';
 import type { Lease } from './lease.ts';
+import { type Ledger, openLedger } from './ledger.ts';
+import type { Quarantine } from './quarantine.ts';
 import type { CertificateRecord, RenewalAdvice, Store, StoredCertificate } from './record.ts';
 
 /** The configured CA and its fallbacks, each opened at most once a run and only when something is asked of it. */
 export interface Authorities {
   readonly directoryUrls: readonly string[];
   /** Issues from the first CA that can be reached. Gives the record as it was saved. */
-  issue(spec: CertificateSpec, record: CertificateRecord, lease: Lease): Promise<CertificateRecord>;
+  issue(
+    spec: CertificateSpec,
+    record: CertificateRecord,
+    lease: Lease,
+    quarantine: Quarantine,
+  ): Promise<CertificateRecord>;
   /** ARI of the CA that issued the certificate (RFC 9773), or undefined when it offers none. */
   renewalAdvice(certificate: StoredCertificate, previous?: RenewalAdvice): Promise<RenewalAdvice | undefined>;
   close(): void;
@@ -24,19 +31,29 @@ export interface AuthoritiesOptions {
   readonly store: Store;
   readonly solver: Solver;
   readonly deps: Deps;
+  /** How a CA is reached; by default over the network. */
+  readonly open?: (options: AcmeOptions) => AcmeSession;
 }
 
 /** A CA that cannot be reached or is out of order says nothing about the certificate: another one may issue it. */
 const CA_IS_DOWN = ['ACME_UNREACHABLE', 'ACME_UNAVAILABLE'];
 
-export function createAuthorities({ authorities, store, solver, deps }: AuthoritiesOptions): Authorities {
+export function createAuthorities({
+  authorities,
+  store,
+  solver,
+  deps,
+  open = openAcme,
+}: AuthoritiesOptions): Authorities {
   const sessions = new Map<string, AcmeSession>();
   const accounts = new Map<string, ReturnType<typeof openAccount>>();
+  /** By account. */
+  const ledgers = new Map<string, Ledger>();
   /** CAs that were found to be down in this run: the other certificates do not wait for them anew. */
   const down = new Map<string, AutocertError>();
 
   function session({ directoryUrl, caBundle }: CertificateAuthority): AcmeSession {
-    const opened = sessions.get(directoryUrl) ?? openAcme({ directoryUrl, caBundle, deps });
+    const opened = sessions.get(directoryUrl) ?? open({ directoryUrl, caBundle, deps });
     sessions.set(directoryUrl, opened);
     return opened;
   }
@@ -55,22 +72,24 @@ export function createAuthorities({ authorities, store, solver, deps }: Authorit
     spec: CertificateSpec,
     record: CertificateRecord,
     lease: Lease,
+    quarantine: Quarantine,
   ) {
     const { renewalInfo } = await session(authority).directory();
     const { directoryUrl, preferredChain } = authority;
+    const offersRenewalInfo = renewalInfo !== undefined;
+    const shared = { directoryUrl, preferredChain, offersRenewalInfo, store, quarantine, deps };
     const attempt = async (known: boolean) => {
       const opened = await account(authority, known);
-      const offersRenewalInfo = renewalInfo !== undefined;
-      return issue(spec, record, {
-        account: opened,
-        directoryUrl,
-        offersRenewalInfo,
-        preferredChain,
-        store,
-        solver,
-        lease,
-        deps,
-      });
+      const ledger = ledgers.get(opened.url) ?? openLedger({ ...shared, accountUrl: opened.url });
+      ledgers.set(opened.url, ledger);
+      try {
+        const issued = await issue(spec, record, { ...shared, account: opened, solver, ledger, lease });
+        await ledger.issued(spec);
+        return issued;
+      } catch (thrown) {
+        await ledger.failed(spec, thrown);
+        throw thrown;
+      }
     };
     try {
       return await attempt(true);
@@ -84,14 +103,14 @@ export function createAuthorities({ authorities, store, solver, deps }: Authorit
   return {
     directoryUrls: authorities.map(({ directoryUrl }) => directoryUrl),
 
-    async issue(spec, record, lease) {
+    async issue(spec, record, lease, quarantine) {
       let failure: unknown;
       for (const authority of authorities) {
         const { directoryUrl } = authority;
         try {
           const known = down.get(directoryUrl);
           if (known) throw known;
-          return await issueFrom(authority, spec, record, lease);
+          return await issueFrom(authority, spec, record, lease, quarantine);
         } catch (thrown) {
           failure ??= thrown;
           if (!(thrown instanceof AutocertError) || !CA_IS_DOWN.includes(thrown.code)) throw thrown;

@@ -167,6 +167,11 @@ export function checkIssued(
     .join('');
 }
 
+/** Is it the private key of the first certificate in `chain`? Throws CERTIFICATE_INVALID for what is no PEM. */
+export function isKeyOf(privateKey: Secret, chain: string): boolean {
+  return parseCertificates(chain)[0]?.checkPrivateKey(readPrivateKey(privateKey)) ?? false;
+}
+
 function checkTime(certificate: X509Certificate, isLeaf: boolean, now: Date): void {
   const what = isLeaf ? '' : `has an intermediate certificate (${oneLine(certificate.subject)}) that `;
   const notAfter = new Date(certificate.validTo);

@@ -11,6 +11,7 @@ export type Reason =
   | 'KeyOrProfileChanged'
   | 'IssuerChanged'
   | 'Revoked'
+  | 'StoreBehind'
   | 'ExpiryImminent'
   | 'BackingOff'
   | 'SelectedTimeReached'
@@ -72,6 +73,25 @@ function isElsewheres({ domain, configured }: DomainObservation, record: Observa
   return lastsLonger && isGood(configured.facts, domain, now);
 }
 
+/**
+ * Does the domain have a later certificate of ours than the store knows, as after the store was restored from a backup?
+ * It is left alone until its own last third begins: the stored one ends sooner, and a new one would be ordered in vain.
+ */
+export function isNewerThanStored(domain: DomainObservation, { record }: Observation, now: Date): boolean {
+  const { facts, certName = '' } = domain.configured ?? {};
+  const { certificate } = record;
+  if (!facts || !certificate || withoutSuffix(certName) !== withoutSuffix(record.deployed[domain.domain])) return false;
+  const sameNames = [...facts.identifiers].sort().join() === [...certificate.identifiers].sort().join();
+  // One that is stored and was meant to live shorter was issued after the one in place.
+  const isLater = facts.notBefore > new Date(certificate.notBefore) && facts.notAfter > new Date(certificate.notAfter);
+  return sameNames && isLater && isGood(facts, domain.domain, now);
+}
+
+/** One of the cloud's APIs never gives a new certificate an old one's name: the fingerprint's first digits follow it. */
+function withoutSuffix(certName: string | undefined): string | undefined {
+  return certName?.replace(/-[0-9a-f]{8,12}$/, '');
+}
+
 /** Valid now, for this name, from a CA that clients trust, and not yet in the part of its life in which it is renewed. */
 export function isGood(facts: CertificateFacts, domain: string, now: Date): boolean {
   const trusted = !facts.selfSigned && !isStagingIssuer(facts.issuer);
@@ -91,6 +111,7 @@ const RENEW_RULES: readonly Rule[] = [
   keyOrProfileChanged,
   issuerChanged,
   revoked,
+  storeBehind,
   expiryImminent,
   backingOff,
   selectedTimeReached,
@@ -109,6 +130,7 @@ const REDEPLOY_RULES: readonly Rule[] = [
   identifiersChanged,
   issuerChanged,
   revoked,
+  storeBehind,
   expired,
   pushForced,
   notDeployed,
@@ -183,6 +205,20 @@ function revoked({ record: { certificate } }: Observation): Decision | undefined
   return certificate?.revoked ? renew('Revoked', 'The certificate was revoked.') : undefined;
 }
 
+function storeBehind(observation: Observation, { now, force }: DecisionContext): Decision | undefined {
+  const domains = deployable(observation, now);
+  const [first] = domains;
+  if (force || !first || !domains.every((domain) => isNewerThanStored(domain, observation, now))) return undefined;
+  const [here, stored] = [first.configured?.facts?.notAfter, observation.record.certificate?.notAfter];
+  const what = `${first.domain} has a certificate of ours that ends at ${here?.toISOString()}`;
+  return keep('StoreBehind', `${what}, the stored one at ${stored}: it stays until it is due.`);
+}
+
+/** The domains that are to have the stored certificate and lose nothing by it. */
+function wanting(observation: Observation, now: Date): DomainObservation[] {
+  return deployable(observation, now).filter((domain) => !isNewerThanStored(domain, observation, now));
+}
+
 /**
  * The floor under every advice and every back-off: the last tenth of the life, and never less than the two next runs.
  * A certificate that has expired already is due more than any other.
@@ -200,7 +236,9 @@ function expiryImminent(
 
 function expired(observation: Observation, context: DecisionContext): Decision | undefined {
   const { certificate } = observation.record;
-  return certificate && new Date(certificate.notAfter) <= context.now ? expiryImminent(observation, context) : undefined;
+  return certificate && new Date(certificate.notAfter) <= context.now
+    ? expiryImminent(observation, context)
+    : undefined;
 }
 
 /** Only a renewal waits; a stored certificate that is not served everywhere is deployed all the same. */
@@ -213,7 +251,10 @@ function backingOff(observation: Observation, context: DecisionContext): Decisio
 
 function postponed({ failures }: Observation['record'], { now }: DecisionContext): Decision | undefined {
   if (!failures || !backsOff(failures) || new Date(failures.nextAttemptAt) <= now) return undefined;
-  return keep('BackingOff', `${triesOf(failures)} failed (${failures.code}); the next is at ${failures.nextAttemptAt}.`);
+  return keep(
+    'BackingOff',
+    `${triesOf(failures)} failed (${failures.code}); the next is at ${failures.nextAttemptAt}.`,
+  );
 }
 
 /** That what is stored is served everywhere says nothing about the renewal that fails: it is left as it is. */
@@ -248,7 +289,7 @@ function renewalTimeReached(
 
 function notDeployed(observation: Observation, { now }: DecisionContext): Decision | undefined {
   const { record } = observation;
-  const missing = deployable(observation, now).filter(
+  const missing = wanting(observation, now).filter(
     ({ configured }) => configured?.fingerprint !== record.certificate?.fingerprint,
   );
   const [first] = missing;
@@ -258,7 +299,7 @@ function notDeployed(observation: Observation, { now }: DecisionContext): Decisi
 }
 
 function notServed(observation: Observation, { now }: DecisionContext): Decision | undefined {
-  const stale = deployable(observation, now)
+  const stale = wanting(observation, now)
     .flatMap(({ served }) => served)
     .filter(({ fingerprint }) => fingerprint && fingerprint !== observation.record.certificate?.fingerprint);
   const [first] = stale;

@@ -1,5 +1,5 @@
 import { type CertificateFacts, certificateFacts } from './certificate.ts';
-import { deployable, isGood, isStagingIssuer } from './decide.ts';
+import { deployable, isGood, isNewerThanStored, isStagingIssuer } from './decide.ts';
 import type { Deps } from './deps.ts';
 import { AutocertError, toAutocertError } from './errors.ts';
 import { covers } from './identifier.ts';
@@ -94,7 +94,11 @@ export async function deploy(
   return Promise.all(
     observation.domains.map(async (domain): Promise<Deployment> => {
       if (!able.has(domain)) return notAble(domain);
-      if (!context.again && hasIt(domain, certificate.fingerprint)) return { domain: domain.domain, status: 'in-place' };
+      if (!context.again && hasIt(domain, certificate.fingerprint))
+        return { domain: domain.domain, status: 'in-place' };
+      if (!context.forced && isNewerThanStored(domain, observation, context.deps.now())) {
+        return { domain: domain.domain, status: 'skipped', reason: 'a later certificate of ours is in place' };
+      }
       try {
         refuseWorse(domain, certificateFacts(certificate.chain), context);
         await context.lease.check();

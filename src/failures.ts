@@ -4,11 +4,14 @@ import type { ReportedError } from './report.ts';
 
 const FIRST_WAIT = 15 * 60_000;
 const LONGEST_WAIT = 24 * 3_600_000;
+/** The CA is down: no try was counted there, and the next run may find it well. */
+const NOTHING_TRIED = ['ACME_UNREACHABLE', 'ACME_UNAVAILABLE'];
 
 /**
  * The record with one more failed attempt: the next one waits 15 minutes, then four times as long each time up to a day,
  * with up to a quarter more so that certificates that failed together do not come back together. When the CA or the
- * cloud said when to come back, not before that. Well inside five failed validations an hour (Let's Encrypt).
+ * cloud said when to come back, not before that. Well inside five failed validations an hour (Let's Encrypt). A CA that
+ * is down makes nothing wait longer and counts for itself.
  */
 export function withFailure(
   record: CertificateRecord,
@@ -16,8 +19,10 @@ export function withFailure(
   deps: Pick<Deps, 'now' | 'random'>,
 ): CertificateRecord {
   const now = deps.now();
-  const count = countWith(record, 'issue');
-  const wait = Math.min(FIRST_WAIT * 4 ** (count - 1), LONGEST_WAIT) * (1 + deps.random() / 4);
+  const isDown = NOTHING_TRIED.includes(error.code);
+  const isFirst = record.failures !== undefined && NOTHING_TRIED.includes(record.failures.code) !== isDown;
+  const count = isFirst ? 1 : countWith(record, 'issue');
+  const wait = Math.min(FIRST_WAIT * 4 ** (isDown ? 0 : count - 1), LONGEST_WAIT) * (1 + deps.random() / 4);
   const next = Math.max(now.getTime() + wait, error.retryAfter?.getTime() ?? 0);
   return {
     ...record,

@@ -8,6 +8,8 @@ import type { Deps } from './deps.ts';
 import { AutocertError, toAutocertError } from './errors.ts';
 import type { CertificateSpec } from './inventory.ts';
 import type { Lease } from './lease.ts';
+import type { Ledger } from './ledger.ts';
+import type { Quarantine } from './quarantine.ts';
 import {
   type CertificateRecord,
   deleteOrder,
@@ -48,7 +50,9 @@ export interface IssueContext {
   readonly preferredChain: string | undefined;
   readonly store: Store;
   readonly solver: Solver;
+  readonly ledger: Pick<Ledger, 'admit'>;
   readonly lease: Pick<Lease, 'check'>;
+  readonly quarantine: Quarantine;
   readonly deps: Deps;
 }
 
@@ -67,9 +71,8 @@ export async function issue(
 ): Promise<CertificateRecord> {
   const { account, store, deps, directoryUrl } = context;
   const opened = (await resume(spec, record, context)) ?? (await open(spec, record, context));
-  const { inProgress } = opened;
-  let { order } = opened;
-  if (order.status === 'pending') order = await authorize(spec.name, order, inProgress, context);
+  let { order, inProgress } = opened;
+  if (order.status === 'pending') ({ order, inProgress } = await authorize(spec.name, order, inProgress, context));
   if (order.status === 'ready') {
     await context.lease.check();
     deps.log.info('finalizing', { name: spec.name, order: order.url });
@@ -91,7 +94,7 @@ export async function issue(
     deployed: record.deployed,
   };
   await writeRecord(store, issued);
-  await deleteOrder(store, spec.name, directoryUrl);
+  await forgetOrder(spec.name, inProgress, context);
   deps.log.info('issued', {
     name: spec.name,
     serial: facts.serial,
@@ -113,7 +116,7 @@ async function resume(
   context: IssueContext,
 ): Promise<OpenedOrder | undefined> {
   const { account, store, deps, directoryUrl } = context;
-  const inProgress = await readOrder(store, spec.name, directoryUrl);
+  const inProgress = await readOrder(store, spec.name, directoryUrl, context.quarantine);
   if (!inProgress) return undefined;
   const order = wants(spec, inProgress) ? await fetchOrder(inProgress, account) : undefined;
   if (order && order.status !== 'invalid' && !(await isStored(order, record, context))) {
@@ -150,8 +153,9 @@ async function isStored(order: Order, { certificate }: CertificateRecord, { acco
 }
 
 async function open(spec: CertificateSpec, record: CertificateRecord, context: IssueContext): Promise<OpenedOrder> {
-  const { store, deps, directoryUrl, lease } = context;
+  const { store, deps, directoryUrl, ledger, lease } = context;
   const replaces = context.offersRenewalInfo ? replaced(spec, record, directoryUrl) : undefined;
+  await ledger.admit({ spec, record, replaces }, lease);
   const inProgress: OrderInProgress = {
     directoryUrl,
     identifiers: [...spec.identifiers],
@@ -164,7 +168,7 @@ async function open(spec: CertificateSpec, record: CertificateRecord, context: I
   };
   await writeOrder(store, spec.name, inProgress);
   await lease.check();
-  const order = await newOrder(spec, replaces, context);
+  const order = await newOrder(spec, record, replaces, context);
   const opened = { ...inProgress, url: order.url };
   await writeOrder(store, spec.name, opened);
   deps.log.info('order_opened', { name: spec.name, order: order.url, replaces });
@@ -181,8 +185,13 @@ function replaced(spec: CertificateSpec, { certificate }: CertificateRecord, dir
  * A CA may refuse `replaces`, with whatever problem: the certificate was replaced already, or belongs to an account that
  * is gone. It is a courtesy to the CA and must never stand in the way of a renewal.
  */
-async function newOrder(spec: CertificateSpec, replaces: string | undefined, context: IssueContext): Promise<Order> {
-  const { account, deps } = context;
+async function newOrder(
+  spec: CertificateSpec,
+  record: CertificateRecord,
+  replaces: string | undefined,
+  context: IssueContext,
+): Promise<Order> {
+  const { account, ledger, lease, deps } = context;
   const { identifiers, profile } = spec;
   const request = { identifiers, ...(profile !== undefined && { profile }) };
   if (replaces === undefined) return account.newOrder(request);
@@ -192,31 +201,40 @@ async function newOrder(spec: CertificateSpec, replaces: string | undefined, con
     const unrelated = ['ACME_RATE_LIMITED', 'ACME_ACCOUNT_DOES_NOT_EXIST', 'ACME_USER_ACTION_REQUIRED'];
     if (!(thrown instanceof AcmeProblem) || unrelated.includes(thrown.code)) throw thrown;
     deps.log.warn('replaces_refused', { name: spec.name, error: thrown });
+    // Without it the order is exempt from no limit.
+    await ledger.admit({ spec, record, replaces: undefined }, lease);
     return account.newOrder(request);
   }
 }
 
 /** Answers what the CA asks, and takes every answer away again, whatever came of it. */
-async function authorize(name: string, order: Order, saved: OrderInProgress, context: IssueContext): Promise<Order> {
+async function authorize(
+  name: string,
+  order: Order,
+  saved: OrderInProgress,
+  context: IssueContext,
+): Promise<OpenedOrder> {
   const { account, store, solver, lease, deps } = context;
   const authorizations = await Promise.all(order.authorizations.map((url) => account.authorization(url)));
   const open = authorizations
     .filter(({ status }) => status === 'pending')
     .map((authorization) => openChallenge(authorization, solver, account));
-  const inProgress = { ...saved, challenges: merge(saved.challenges, open) };
+  let inProgress = { ...saved, challenges: merge(saved.challenges, open) };
   // Written first: whatever is presented from here on, the next run knows of it.
   await writeOrder(store, name, inProgress);
+  let answered: Order;
   try {
     deps.log.info('presenting', { name, type: solver.type, identifiers: open.map(({ identifier }) => identifier) });
     await allOrFirstError(open.map((challenge) => solver.present(challenge)));
     await lease.check();
     await allOrFirstError(open.map((challenge) => account.respond(challenge.url)));
     deps.log.info('validating', { name, order: order.url });
-    return await account.pollOrder(order.url, ['ready', 'valid']);
+    answered = await account.pollOrder(order.url, ['ready', 'valid']);
   } finally {
-    const left = await cleanUp(name, inProgress, context);
-    await writeOrder(store, name, { ...inProgress, challenges: left });
+    inProgress = { ...inProgress, challenges: await cleanUp(name, inProgress, context) };
+    await writeOrder(store, name, inProgress);
   }
+  return { order: answered, inProgress };
 }
 
 function openChallenge(authorization: Authorization, solver: Solver, account: AcmeAccount): OpenChallenge {
@@ -239,6 +257,15 @@ function openChallenge(authorization: Authorization, solver: Solver, account: Ac
 function merge(before: OrderInProgress['challenges'], open: readonly OpenChallenge[]): OrderInProgress['challenges'] {
   const fresh = open.map(({ identifier, token, keyAuthorization }) => ({ identifier, token, keyAuthorization }));
   return [...before.filter((one) => !fresh.some(({ token }) => token === one.token)), ...fresh];
+}
+
+/** The order has given its certificate. What could not be taken away after it keeps it for the next renewal to try again. */
+async function forgetOrder(name: string, inProgress: OrderInProgress, context: IssueContext): Promise<void> {
+  const { store, deps, directoryUrl } = context;
+  const left = inProgress.challenges.length === 0 ? [] : await cleanUp(name, inProgress, context);
+  if (left.length === 0) return deleteOrder(store, name, directoryUrl);
+  await writeOrder(store, name, { ...inProgress, challenges: left });
+  deps.log.warn('challenge_left_behind', { name, identifiers: left.map(({ identifier }) => identifier) });
 }
 
 /** Gives what could not be taken away: the next run tries again. */

@@ -9,6 +9,7 @@ import { backsOff, withDeployFailure, withFailure } from './failures.ts';
 import { type CertificateSpec, type Inventory, inventory, select } from './inventory.ts';
 import { type Lease, takeLease } from './lease.ts';
 import { type DomainObservation, type Observation, type Observers, observe, withAdvice } from './observe.ts';
+import { createQuarantine, type Quarantine } from './quarantine.ts';
 import {
   type CertificateRecord,
   emptyRecord,
@@ -68,6 +69,7 @@ interface RunContext {
   readonly ports: Ports;
   readonly observers: Observers;
   readonly request: RunRequest;
+  readonly quarantine: Quarantine;
   readonly deps: Deps;
 }
 
@@ -86,12 +88,14 @@ const LEASE_MARGIN = 60_000;
  */
 export async function reconcileAll(config: Config, ports: Ports, request: RunRequest, deps: Deps): Promise<RunReport> {
   const startedAt = deps.now();
+  const quarantine = createQuarantine(ports.store, deps);
   const report = (outcomes: readonly Outcome[], more: Pick<RunReport, 'ignored' | 'error'> = {}): RunReport => ({
     version: 1,
     runId: request.runId,
     startedAt: startedAt.toISOString(),
     finishedAt: deps.now().toISOString(),
     outcomes,
+    ...(quarantine.objects.length > 0 && { setAside: quarantine.objects }),
     ...more,
   });
 
@@ -104,8 +108,9 @@ export async function reconcileAll(config: Config, ports: Ports, request: RunReq
     const account = new Map((await ports.target.list()).map((entry) => [entry.domain, entry]));
     const stock = takeStock(config, account, request, deps);
     step = 'record';
-    const index = await readIndex(ports.store);
-    const context: RunContext = { config, ports, request, deps, observers: createObservers(ports, account, deps) };
+    const index = await readIndex(ports.store, request.plan ? undefined : quarantine);
+    const observers = createObservers(ports, account, deps);
+    const context: RunContext = { config, ports, request, quarantine, deps, observers };
     const looks = pLimit(LOOKS_AT_ONCE);
     const planned = await Promise.all(stock.specs.map((spec) => looks(() => planOne(spec, index, context))));
     const outcomes = request.plan ? planned.map(asOutcome) : await act(planned, index, context);
@@ -188,14 +193,17 @@ async function act(planned: readonly (Plan | Outcome)[], index: Index, context: 
   const work = planned
     .filter(isPlan)
     .filter(({ decision, observation, record }) => decision.action !== 'keep' || observation.record !== record);
-  if (work.length === 0) return planned.map(asOutcome);
+  // A name whose work is undone or unknown, and is not looked at in this run, stays one.
+  const seen = planned.filter(isPlan).map(({ spec }) => spec.name);
+  const unseen = index.working.filter((name) => !seen.includes(name));
+  if (work.length === 0 && unseen.length === index.working.length) return planned.map(asOutcome);
   const done = new Map<string, Outcome>();
   try {
     const lease = await takeLease(ports.store, request.runId, new Date(deps.deadline.getTime() + LEASE_MARGIN), deps);
     try {
       const records = new Map(index.records);
       for (const plan of planned.filter(isPlan)) records.set(plan.spec.name, plan.record);
-      await writeIndex(ports.store, { working: work.map(({ spec }) => spec.name), records });
+      await writeIndex(ports.store, { working: [...unseen, ...work.map(({ spec }) => spec.name)], records });
       const slots = pLimit(ORDERS_AT_ONCE);
       await Promise.all(
         [...work].sort(endsFirst).map(async (plan) => {
@@ -205,7 +213,7 @@ async function act(planned: readonly (Plan | Outcome)[], index: Index, context: 
           records.set(plan.spec.name, record);
         }),
       );
-      await writeIndex(ports.store, { working: [], records });
+      await writeIndex(ports.store, { working: unseen, records });
     } finally {
       await lease.release();
     }
@@ -290,9 +298,9 @@ async function lookAgain(plan: Plan, context: RunContext): Promise<Plan> {
 async function issueInTime(
   { spec, observation }: Plan,
   lease: Lease,
-  { ports, deps }: RunContext,
+  { ports, quarantine, deps }: RunContext,
 ): Promise<CertificateRecord> {
-  if (timeLeft(deps) >= ORDER_TAKES) return ports.authorities.issue(spec, observation.record, lease);
+  if (timeLeft(deps) >= ORDER_TAKES) return ports.authorities.issue(spec, observation.record, lease, quarantine);
   throw new AutocertError({
     code: 'DEADLINE_REACHED',
     message: 'The time of this run is used up; the order is left to the next.',
@@ -356,6 +364,8 @@ function withStepFailure(
   step: Step,
   { config, deps }: RunContext,
 ): CertificateRecord {
+  // A store that fails has nothing to do with how often a CA may be asked.
+  if (error.code.startsWith('STORE_')) return record;
   if (step === 'issue') return withFailure(record, error, deps);
   if (step !== 'deploy' && step !== 'verify') return record;
   const { code, message, remedy, requestId } = error;

@@ -1,6 +1,8 @@
 import { createHash } from 'node:crypto';
 import * as v from 'valibot';
+import { certificateFacts, isKeyOf } from './certificate.ts';
 import { AutocertError } from './errors.ts';
+import type { Quarantine } from './quarantine.ts';
 import { Secret } from './secret.ts';
 
 /** Where bytes are kept between runs. Two implementations: a folder and an OSS bucket; `encrypted` wraps either. */
@@ -16,6 +18,8 @@ export interface Store {
   delete(key: string): Promise<void>;
   /** The keys that begin with `prefix`, sorted. Throws STORE_UNREADABLE. */
   list(prefix: string): Promise<string[]>;
+  /** The store that this one encrypts for: its objects as they lie there. */
+  readonly beneath?: Store;
 }
 
 const Instant = v.pipe(v.string(), v.isoTimestamp());
@@ -145,14 +149,17 @@ export function emptyRecord(name: string): CertificateRecord {
 
 /**
  * All records in one read: what a run that has nothing to do costs the store. It is derived from the records, each of
- * which is the truth about its certificate, and is written at the end of a run that changed any.
+ * which is the truth about its certificate, and is written at the end of a run that changed any. Where it is missing or
+ * damaged the records are read instead; a damaged one goes into the quarantine, if there is one.
  */
-export async function readIndex(store: Store): Promise<Index> {
-  const index = await readJson(store, INDEX_KEY, IndexSchema);
+export async function readIndex(store: Store, quarantine?: Quarantine): Promise<Index> {
+  const index = await readOrSetAside(store, INDEX_KEY, IndexSchema, quarantine);
   if (index) return { working: index.working, records: new Map(index.records.map((record) => [record.name, record])) };
   const keys = await store.list('certificates/');
   const names = keys.filter((key) => key.endsWith('/record.json')).map((key) => key.split('/').at(-2) ?? '');
-  return { working: names, records: new Map() };
+  const read = await Promise.allSettled(names.map((name) => readRecord(store, name)));
+  const records = read.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
+  return { working: names, records: new Map(records.map((record) => [record.name, record])) };
 }
 
 export async function writeIndex(store: Store, index: Index): Promise<void> {
@@ -168,12 +175,26 @@ export async function writeRecord(store: Store, record: CertificateRecord): Prom
   await writeJson(store, recordKey(record.name), record);
 }
 
-/** The certificate and its key. Throws STORE_CORRUPT when the record names a bundle that is not there. */
+/** The certificate and its key. Throws STORE_CORRUPT when they are not there or do not belong together. */
 export async function readBundle(store: Store, name: string, fingerprint: string): Promise<Bundle> {
   const key = bundleKey(name, fingerprint);
-  const bundle = await readJson(store, key, BundleSchema);
-  if (!bundle) throw corrupt(key, 'the record names it, but it does not exist');
-  return { chain: bundle.chain, privateKey: new Secret(bundle.privateKey) };
+  const remedy = `Restore ${key} from a backup, or run with {"only": ["${name}"], "force": true} to have it issued anew.`;
+  const stored = await readJson(store, key, BundleSchema);
+  if (!stored) throw corrupt(key, 'the record names it, but it does not exist', remedy);
+  const bundle = { chain: stored.chain, privateKey: new Secret(stored.privateKey) };
+  const problem = problemOf(bundle, fingerprint);
+  if (problem !== undefined) throw corrupt(key, problem, remedy);
+  return bundle;
+}
+
+function problemOf({ chain, privateKey }: Bundle, fingerprint: string): string | undefined {
+  try {
+    if (certificateFacts(chain).fingerprint !== fingerprint) return 'its certificate is another one';
+    return isKeyOf(privateKey, chain) ? undefined : "its private key is not the certificate's";
+  } catch (thrown) {
+    if (thrown instanceof AutocertError) return thrown.message.replace(/\.$/, '');
+    throw thrown;
+  }
 }
 
 export async function writeBundle(store: Store, name: string, fingerprint: string, bundle: Bundle): Promise<void> {
@@ -188,12 +209,14 @@ export async function pruneBundles(store: Store, name: string, keep: readonly st
   for (const key of bundles) if (!kept.includes(key)) await store.delete(key);
 }
 
+/** An order that is damaged goes into the quarantine: what is lost with it is made anew by another one. */
 export async function readOrder(
   store: Store,
   name: string,
   directoryUrl: string,
+  quarantine: Quarantine,
 ): Promise<OrderInProgress | undefined> {
-  const order = await readJson(store, orderKey(name, directoryUrl), OrderSchema);
+  const order = await readOrSetAside(store, orderKey(name, directoryUrl), OrderSchema, quarantine);
   return order && { ...order, privateKey: new Secret(order.privateKey) };
 }
 
@@ -226,8 +249,25 @@ function accountKey(directoryUrl: string, kid: string): string {
   return `accounts/${digest(`${directoryUrl}\n${kid}`)}.json`;
 }
 
-function digest(text: string): string {
+/** What names an object after something longer: the first 16 hex digits of its SHA-256. */
+export function digest(text: string): string {
   return createHash('sha256').update(text).digest('hex').slice(0, 16);
+}
+
+/** Undefined also for an object that is damaged and is one that can be made anew. */
+export async function readOrSetAside<const T extends v.GenericSchema>(
+  store: Store,
+  key: string,
+  schema: T,
+  quarantine: Quarantine | undefined,
+): Promise<v.InferOutput<T> | undefined> {
+  try {
+    return await readJson(store, key, schema);
+  } catch (thrown) {
+    if (!(thrown instanceof AutocertError) || thrown.code !== 'STORE_CORRUPT') throw thrown;
+    await quarantine?.setAside(key, thrown);
+    return undefined;
+  }
 }
 
 /** A JSON object of the store, checked against its schema. Throws STORE_CORRUPT or STORE_NEWER_VERSION, both naming the object. */
@@ -270,11 +310,15 @@ function isNewerVersion(value: unknown): boolean {
   return typeof value === 'object' && value !== null && 'version' in value && Number(value.version) > 1;
 }
 
-function corrupt(key: string, what: string): AutocertError {
+function corrupt(
+  key: string,
+  what: string,
+  remedy = `Restore ${key} from a backup, or move it away to begin anew.`,
+): AutocertError {
   return new AutocertError({
     code: 'STORE_CORRUPT',
     message: `${key} in the store cannot be used: ${what}.`,
     retryable: false,
-    remedy: `Restore ${key} from a backup, or move it away to begin anew.`,
+    remedy,
   });
 }

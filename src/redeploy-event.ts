@@ -52,9 +52,7 @@ const CloudEvent = v.object({
 const AuditEvent = v.object({
   eventName: Text,
   errorCode: v.optional(v.string()),
-  requestParameters: v.optional(
-    v.object({ DomainName: v.optional(v.string()), DomainNames: v.optional(v.string()) }),
-  ),
+  requestParameters: v.optional(v.object({ DomainName: v.optional(v.string()), DomainNames: v.optional(v.string()) })),
   referencedResources: v.optional(v.object({ 'ACS::CDN::Domain': v.optional(v.array(v.string())) })),
 });
 

@@ -38,10 +38,7 @@ export function askedOf(event: RedeployEvent, store: Config['store']): Asked {
 }
 
 /** The certificate that an object of the store belongs to: `<prefix>certificates/<name>/...`; not an order, which is not issued yet. */
-function certificateOf(
-  { bucket, key }: RedeployEvent['objects'][number],
-  store: Config['store'],
-): string | undefined {
+function certificateOf({ bucket, key }: RedeployEvent['objects'][number], store: Config['store']): string | undefined {
   if (store.type !== 'oss' || bucket !== store.bucket) return undefined;
   const path = decoded(key);
   const prefix = `${store.prefix === '' ? '' : `${store.prefix}/`}certificates/`;

@@ -3,6 +3,7 @@ import { type Deployment, domainNotFound } from './deploy.ts';
 import { AutocertError, type ErrorCode } from './errors.ts';
 import type { IgnoredDomain } from './inventory.ts';
 import type { DomainObservation, Observation } from './observe.ts';
+import type { SetAside } from './quarantine.ts';
 import type { CertificateRecord, Failures } from './record.ts';
 import { isServed, judge, type Verification } from './verify.ts';
 
@@ -52,6 +53,8 @@ export interface RunReport {
   readonly outcomes: readonly Outcome[];
   /** Domains of the account that discovery leaves alone, and why. */
   readonly ignored?: readonly IgnoredDomain[];
+  /** Objects of the store that were damaged, and where they are now: what they held was made anew. */
+  readonly setAside?: readonly SetAside[];
   /** What ended the run before it came to the certificates. */
   readonly error?: ReportedError;
   /** Does everybody who is to know of it know? Absent when nobody is configured, and for a plan. */

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { AutocertError } from '../src/errors.ts';
-import { withFailure } from '../src/failures.ts';
+import { backsOff, withDeployFailure, withFailure } from '../src/failures.ts';
 import { type CertificateRecord, emptyRecord } from '../src/record.ts';
 
 const NOON = new Date('2026-01-02T12:00:00Z');
@@ -54,5 +54,56 @@ describe('after a failed attempt', () => {
     const first = withFailure(emptyRecord('www'), failure(), deps);
     const later = withFailure(first, failure(), { ...deps, now: () => new Date('2026-01-02T18:00:00Z') });
     expect(later.failures?.since).toBe('2026-01-02T12:00:00.000Z');
+  });
+});
+
+describe('after a failed deployment', () => {
+  const deps = { now: () => NOON, random: () => 0 };
+  const notServed = {
+    code: 'NOT_SERVED',
+    step: 'verify',
+    message: 'stale',
+    remedy: 'Wait.',
+    requestId: 'R-1',
+  } as const;
+  const SIX_HOURS = 6 * 3_600_000;
+
+  test('nothing waits: the next run of the timer tries again', () => {
+    const { failures } = withDeployFailure(emptyRecord('www'), notServed, SIX_HOURS, deps);
+    expect(failures).toEqual({
+      count: 1,
+      since: '2026-01-02T12:00:00.000Z',
+      nextAttemptAt: '2026-01-02T18:00:00.000Z',
+      code: 'NOT_SERVED',
+      message: 'stale',
+      step: 'verify',
+      remedy: 'Wait.',
+      requestId: 'R-1',
+    });
+    expect(failures && backsOff(failures)).toBe(false);
+  });
+
+  test('a failed order waits as a first one does, and remembers since when the certificate is not well', () => {
+    const first = withDeployFailure(emptyRecord('www'), notServed, SIX_HOURS, deps);
+    const later = withFailure(first, failure(), { ...deps, now: () => new Date('2026-01-02T18:00:00Z') });
+    expect(later.failures).toMatchObject({
+      count: 1,
+      since: '2026-01-02T12:00:00.000Z',
+      nextAttemptAt: '2026-01-02T18:15:00.000Z',
+    });
+    expect(later.failures && backsOff(later.failures)).toBe(true);
+    expect(later.failures?.step).toBeUndefined();
+  });
+
+  test('a failure that an older version recorded is one of an order', () => {
+    expect(
+      backsOff({
+        count: 1,
+        since: '2026-01-02T12:00:00Z',
+        nextAttemptAt: '2026-01-02T12:15:00Z',
+        code: 'ACME_DNS',
+        message: '',
+      }),
+    ).toBe(true);
   });
 });

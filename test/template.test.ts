@@ -1,11 +1,14 @@
 import { readFileSync } from 'node:fs';
+import { pathToFileURL } from 'node:url';
 import { unzipSync } from 'fflate';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { parseConfig } from '../src/config.ts';
+import { parseRedeployEvent } from '../src/redeploy-event.ts';
 import { bundled } from './bundle.ts';
+import { type InvocationResult, invoke } from './sandbox/fc.ts';
 import { statusesOf } from './sandbox/footprint.ts';
 import { type Oss, startOss } from './sandbox/oss.ts';
-import { KMS_KEY, startWorld, type World } from './sandbox/world.ts';
+import { CREDENTIALS, KMS_KEY, startWorld, type World } from './sandbox/world.ts';
 import { type Evaluated, evaluate, type Given } from './template/evaluate.ts';
 import { actionsOf, allows, statementsOf } from './template/policy.ts';
 import { problemsOf } from './template/problems.ts';
@@ -291,9 +294,9 @@ notify: [{ channel: dingtalk, url: "\${DINGTALK_URL}", secret: "\${DINGTALK_SECR
             ? [TriggerConfig['cronExpression']]
             : [],
       );
-    expect(await crons(GIVEN.stackId, 6)).toEqual(['0 33 */6 * * *', '0 3 * * * *']);
-    expect(await crons(GIVEN.stackId, 12)).toEqual(['0 33 */12 * * *', '0 3 * * * *']);
-    expect(await crons('4a6c9851-3b0f-4f5f-b4ca-a14bf692ab02', 6)).toEqual(['0 34 */6 * * *', '0 4 * * * *']);
+    expect(await crons(GIVEN.stackId, 6)).toEqual(['0 42 */6 * * *', '0 12 * * * *']);
+    expect(await crons(GIVEN.stackId, 12)).toEqual(['0 42 */12 * * *', '0 12 * * * *']);
+    expect(await crons('4a6c9851-3b0f-4f5f-b4ca-a14bf692ab02', 6)).toEqual(['0 43 */6 * * *', '0 13 * * * *']);
   });
 
   test('run one renewal and one redeployment at a time', () => {
@@ -322,21 +325,43 @@ notify: [{ channel: dingtalk, url: "\${DINGTALK_URL}", secret: "\${DINGTALK_SECR
   test('show their state to nobody who does not sign', () => {
     const http = resourcesOf('ALIYUN::FC3::Trigger', stack).filter(({ TriggerType }) => TriggerType === 'http');
     expect(http.map(({ FunctionName, TriggerConfig }) => [FunctionName, TriggerConfig])).toEqual([
-      ['autocert-status', { authType: 'function', methods: ['GET'], disableURLInternet: false }],
+      ['autocert-status', { authType: 'function', methods: ['GET', 'HEAD'], disableURLInternet: false }],
     ]);
   });
 
-  test('hear of CDN events by a pattern that is JSON, unless that is not wanted', async () => {
-    const patterns = (from: Evaluated) =>
+  describe('hear of CDN events', () => {
+    const patternsOf = (from: Evaluated): string[] =>
       resourcesOf('ALIYUN::FC3::Trigger', from).flatMap(({ TriggerConfig }) =>
         isMap(TriggerConfig) && 'eventRuleFilterPattern' in TriggerConfig
-          ? [JSON.parse(String(TriggerConfig['eventRuleFilterPattern']))]
+          ? [String(TriggerConfig['eventRuleFilterPattern'])]
           : [],
       );
-    expect(patterns(stack)).toMatchObject([
-      { source: ['acs.cdn'], data: { eventName: expect.arrayContaining(['AddCdnDomain']) } },
-    ]);
-    expect(patterns(await evaluated({ CdnEvents: 'false' }))).toEqual([]);
+
+    test('that redeploy understands, and all of those', () => {
+      const [pattern = ''] = patternsOf(stack);
+      const { source, type, data } = JSON.parse(pattern);
+      for (const eventName of data.eventName) {
+        const requestParameters = { DomainName: 'www.example.com' };
+        const event = {
+          specversion: '1.0',
+          id: '1',
+          source: source[0],
+          type: type[0],
+          data: { eventName, requestParameters },
+        };
+        expect(parseRedeployEvent(Buffer.from(JSON.stringify(event))).domains).toEqual(['www.example.com']);
+      }
+      const code = readFileSync(new URL('../src/redeploy-event.ts', import.meta.url), 'utf8');
+      const listsOf = (name: string) =>
+        new RegExp(`^const ${name} = \\[([^\\]]*)\\]`, 'm').exec(code)?.[1]?.match(/[\w:]+/g);
+      expect(type).toEqual(listsOf('AUDIT_TYPES'));
+      const names = [...(listsOf('DOMAIN_APPEARS') ?? []), ...(listsOf('CERTIFICATE_SET') ?? [])];
+      expect(data.eventName.toSorted()).toEqual(names.sort());
+    });
+
+    test('only when that is wanted', async () => {
+      expect(patternsOf(await evaluated({ CdnEvents: 'false' }))).toEqual([]);
+    });
   });
 });
 
@@ -363,7 +388,6 @@ describe('the bucket', () => {
 
 describe('the roles', () => {
   const OPTIONS = { ChallengeBucket: 'origin', KmsKeyId: KMS_KEY, CloudMonitor: 'true', DirectMail: 'true' };
-  const READS = /^(cdn:Describe|alidns:Describe|oss:(GetObject|ListObjects)$|kms:Decrypt$)/;
   const TELLS = ['cms:PutCustomEvent', 'dm:SingleSendMail'];
   /** What FC itself does by the role: logs, and the failure that is passed on. */
   const OF_FC = ['fc:InvokeFunction', 'log:PostLogStoreLogs'];
@@ -403,9 +427,10 @@ describe('the roles', () => {
     );
   });
 
-  test('let watch and status read, and change nothing', () => {
-    const rest = actionsOf(statementsOf('WatchRole', all)).filter((action) => !READS.test(action));
-    expect(rest).toEqual([...TELLS, ...OF_FC].sort());
+  test('let watch and status read what they show, and change nothing', () => {
+    const reads = ['cdn:DescribeCdnHttpsDomainList', 'cdn:DescribeDomainCertificateInfo', 'cdn:DescribeUserDomains'];
+    const store = ['kms:Decrypt', 'oss:GetObject', 'oss:ListObjects'];
+    expect(actionsOf(statementsOf('WatchRole', all))).toEqual([...reads, ...store, ...OF_FC].sort());
   });
 
   test('allow nothing for what is not configured', async () => {
@@ -472,35 +497,68 @@ describe('the roles', () => {
   });
 });
 
-describe('a run in the sandbox with no more than the role allows', () => {
+describe('the sandbox with no more than the roles allow', () => {
   let world: World;
   let oss: Oss;
   let stack: Evaluated;
+  let role = 'RenewRole';
   const refused: string[] = [];
   beforeAll(async () => {
     stack = await evaluated({ KmsKeyId: KMS_KEY });
-    const statements = statementsOf('RenewRole', stack);
     world = await startWorld({ zones: ['example.com'] });
-    const prefixOf = (bucket: string) => (bucket === BUCKET ? 'autocert/' : '');
     oss = await startOss({
-      accounts: world.accounts.map((account) => ({
-        ...account,
-        allows: (action: string, bucket: string, key: string) => {
-          const resource = action === 'oss:ListObjects' ? bucket : `${bucket}/${key}`;
-          const allowed = allows(statements, action, `acs:oss:*:*:${resource}`, prefixOf(bucket));
-          if (!allowed) refused.push(`${action} ${resource}`);
-          return allowed;
-        },
-      })),
+      accounts: world.accounts.map((account) => ({ ...account, allows: (...request) => mayUseOss(...request) })),
       buckets: { [BUCKET]: {} },
     });
+    for (const domain of ['www.example.com', '.example.com']) world.cdn.set(domain);
   });
   afterAll(async () => {
     await oss.close();
     await world.close();
   });
 
-  /** The resource of a recorded call, as RAM names it. */
+  function mayUseOss(action: string, bucket: string, key: string): boolean {
+    const resource = action === 'oss:ListObjects' ? bucket : `${bucket}/${key}`;
+    // Where a listing begins is not in the sandbox's request; the store lists below its own folder alone.
+    const allowed = allows(statementsOf(role, stack), action, `acs:oss:*:*:${resource}`, 'autocert/');
+    if (!allowed) refused.push(`${action} ${resource}`);
+    return allowed;
+  }
+
+  function configuration(): Record<string, unknown> {
+    const config = world.config({
+      certificates: [{ name: 'www', identifiers: ['www.example.com', '*.example.com'], keyType: 'ec256' }],
+      store: String(stack.outputs['StoreUrl']),
+      encryption: { kmsKeyId: KMS_KEY },
+    });
+    return { ...config, endpoints: { cdn: world.rpc.url, alidns: world.rpc.url, kms: world.rpc.url, oss: oss.url } };
+  }
+
+  /** Another function than renew, as FC invokes it. */
+  function invokeFunction(name: string, event: unknown): Promise<InvocationResult> {
+    return invoke({
+      file: pathToFileURL(bundled(`${name}.mjs`)).href,
+      event: JSON.stringify(event),
+      environment: { AUTOCERT_CONFIG: JSON.stringify(configuration()) },
+      credentials: CREDENTIALS,
+    });
+  }
+
+  /** The calls since the first `seen`, as RAM names them, and those among them that the role does not allow. */
+  function callsSince(seen: number): { names: string[]; forbidden: string[] } {
+    const known = handlerNames().flatMap(actionsInCode);
+    const calls = world.rpc.calls.slice(seen).map(({ action, parameters }) => {
+      const name = known.find((candidate) => candidate.endsWith(`:${action}`)) ?? `unknown:${action}`;
+      return { name, resource: resourceOf(name.split(':')[0] ?? '', parameters) };
+    });
+    const statements = statementsOf(role, stack);
+    const forbidden = calls.filter(({ name, resource }) => !allows(statements, name, resource));
+    return {
+      names: [...new Set(calls.map(({ name }) => name))].sort(),
+      forbidden: forbidden.map(({ name, resource }) => `${name} ${resource}`),
+    };
+  }
+
   function resourceOf(product: string, parameters: Readonly<Record<string, string>>): string {
     if (product === 'cdn') return `acs:cdn:*:1234567890123456:domain/${parameters['DomainName'] ?? '*'}`;
     // DeleteDomainRecord names no zone; the account of this world has one.
@@ -509,33 +567,12 @@ describe('a run in the sandbox with no more than the role allows', () => {
     return `acs:kms:cn-hangzhou:1234567890123456:key/${parameters['KeyId'] ?? KMS_KEY}`;
   }
 
-  test('renews, deploys by either API, stores, and asks for nothing that is refused', async () => {
-    for (const domain of ['www.example.com', '.example.com']) world.cdn.set(domain);
-    const config = world.config({
-      certificates: [{ name: 'www', identifiers: ['www.example.com', '*.example.com'], keyType: 'ec256' }],
-      store: String(stack.outputs['StoreUrl']),
-      encryption: { kmsKeyId: KMS_KEY },
-    });
-    const complete = {
-      ...config,
-      endpoints: { cdn: world.rpc.url, alidns: world.rpc.url, kms: world.rpc.url, oss: oss.url },
-    };
-    expect(statusesOf(await world.renew(complete))).toEqual({ www: 'renewed' });
+  test('renew issues, deploys by either API and stores; watch and status see it; nothing is refused', async () => {
+    expect(statusesOf(await world.renew(configuration()))).toEqual({ www: 'renewed' });
     world.rpc.removeAction('SetDomainServerCertificate');
-    expect(statusesOf(await world.renew(complete, { payload: { force: true } }))).toEqual({ www: 'renewed' });
-
-    const inCode = actionsInCode('renew');
-    const statements = statementsOf('RenewRole', stack);
-    const calls = world.rpc.calls.map(({ action, parameters }) => {
-      const name = inCode.find((candidate) => candidate.endsWith(`:${action}`)) ?? `unknown:${action}`;
-      return { name, allowed: allows(statements, name, resourceOf(name.split(':')[0] ?? '', parameters)) };
-    });
-    expect(calls.filter(({ allowed }) => !allowed)).toEqual([]);
-    expect(refused).toEqual([]);
-    const seen = new Set([...calls.map(({ name }) => name), ...oss.requests.map(({ method }) => method)]);
-    expect([...seen].sort()).toEqual(
-      [
-        ...['GET', 'PUT', 'DELETE'],
+    expect(statusesOf(await world.renew(configuration(), { payload: { force: true } }))).toEqual({ www: 'renewed' });
+    expect(callsSince(0)).toEqual({
+      names: [
         ...[
           'alidns:AddDomainRecord',
           'alidns:DeleteDomainRecord',
@@ -544,7 +581,42 @@ describe('a run in the sandbox with no more than the role allows', () => {
         ],
         ...['cdn:DescribeCdnHttpsDomainList', 'cdn:DescribeDomainCertificateInfo', 'cdn:DescribeUserDomains'],
         ...['cdn:SetCdnDomainSSLCertificate', 'cdn:SetDomainServerCertificate', 'kms:Decrypt', 'kms:GenerateDataKey'],
-      ].sort(),
-    );
+      ],
+      forbidden: [],
+    });
+
+    let seen = world.rpc.calls.length;
+    const redeployed = await invokeFunction('redeploy', { names: ['www'], force: true });
+    expect(redeployed.error).toBeUndefined();
+    expect(callsSince(seen).forbidden).toEqual([]);
+
+    role = 'WatchRole';
+    seen = world.rpc.calls.length;
+    const status = await invokeFunction('status', {});
+    expect(status.result).toMatchObject({ statusCode: 200 });
+    const watched = await invokeFunction('watch', {});
+    expect(watched.result ?? watched.error).toMatchObject({ certificates: expect.any(Array) });
+    expect(callsSince(seen)).toEqual({
+      names: [
+        'cdn:DescribeCdnHttpsDomainList',
+        'cdn:DescribeDomainCertificateInfo',
+        'cdn:DescribeUserDomains',
+        'kms:Decrypt',
+      ],
+      forbidden: [],
+    });
+    expect(refused).toEqual([]);
+  });
+
+  test('watch may not push a certificate, and alert may not read one', () => {
+    const set = ['cdn:SetDomainServerCertificate', 'acs:cdn:*:1234567890123456:domain/www.example.com'] as const;
+    expect(allows(statementsOf('RenewRole', stack), ...set)).toBe(true);
+    expect(allows(statementsOf('WatchRole', stack), ...set)).toBe(false);
+    for (const role of ['RenewRole', 'WatchRole', 'AlertRole']) {
+      const read = (key: string) => allows(statementsOf(role, stack), 'oss:GetObject', `acs:oss:*:*:${BUCKET}/${key}`);
+      expect(read('config.yaml')).toBe(true);
+      expect(read('autocert/index.json')).toBe(role !== 'AlertRole');
+      expect(read('elsewhere.json')).toBe(false);
+    }
   });
 });

@@ -2,7 +2,7 @@ import { createHash, X509Certificate } from 'node:crypto';
 import type { Deps } from '../deps.ts';
 import { AutocertError } from '../errors.ts';
 import type { Secret } from '../secret.ts';
-import { header, invalidAnswer } from './answer.ts';
+import { header, invalidAnswer, jsonOrUndefined } from './answer.ts';
 import {
   type Authorization,
   type Directory,
@@ -115,7 +115,8 @@ async function register(context: AccountContext, signer: Signer, options: Accoun
       read: (answer) => {
         const location = header(answer, 'location');
         if (location === undefined || !URL.canParse(location, newAccount)) {
-          throw invalidAnswer(newAccount, 'registered an account without saying its URL', false);
+          const isPage = jsonOrUndefined(answer) === undefined;
+          throw invalidAnswer(newAccount, 'registered an account without saying its URL', isPage);
         }
         if (parseAccountStatus(answer) !== 'valid') throw accountClosed(newAccount);
         return new URL(location, newAccount).href;

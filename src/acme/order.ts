@@ -1,6 +1,6 @@
 import { type Deps, timeLeft } from '../deps.ts';
 import { AutocertError, toAutocertError } from '../errors.ts';
-import { header, invalidAnswer } from './answer.ts';
+import { header, invalidAnswer, jsonOrUndefined } from './answer.ts';
 import { distanceFromRoot, parseCertificates } from './chain.ts';
 import { linkTargets } from './link.ts';
 import { type Authorization, type Order, type OrderStatus, parseAuthorization, parseOrder } from './objects.ts';
@@ -50,7 +50,9 @@ export async function newOrder(requester: Requester, newOrderUrl: string, reques
     read: (answer) => {
       const location = header(answer, 'location');
       if (location === undefined || !URL.canParse(location, answer.url)) {
-        throw invalidAnswer(answer.url, 'opened an order without saying its URL', false);
+        // A page that stands in the CA's place may be gone the next time; the CA's own answer stays what it is.
+        const isPage = jsonOrUndefined(answer) === undefined;
+        throw invalidAnswer(answer.url, 'opened an order without saying its URL', isPage);
       }
       const url = new URL(location, answer.url).href;
       return { url, opened: wholeOrder(() => parseOrder(answer, url)) };

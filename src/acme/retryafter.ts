@@ -16,6 +16,18 @@ export function parseRetryAfter(header: string | undefined, now: Date): Date | u
   } else {
     return undefined;
   }
-  if (!(wait > 0)) return undefined;
-  return new Date(now.getTime() + Math.min(wait, LONGEST_WAIT));
+  return bounded(wait, now);
+}
+
+/**
+ * The same for a problem's text, in which Boulder names the instant when the header is lost on the way: `retry after
+ * 2026-01-02 03:04:05 UTC`.
+ */
+export function retryAfterInText(detail: string, now: Date): Date | undefined {
+  const [, day, time] = /\bretry after (\d{4}-\d\d-\d\d)[ T](\d\d:\d\d:\d\d)(?: ?UTC|Z)/i.exec(detail) ?? [];
+  return day === undefined ? undefined : bounded(Date.parse(`${day}T${time}Z`) - now.getTime(), now);
+}
+
+function bounded(wait: number, now: Date): Date | undefined {
+  return wait > 0 ? new Date(now.getTime() + Math.min(wait, LONGEST_WAIT)) : undefined;
 }

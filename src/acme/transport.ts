@@ -3,7 +3,7 @@ import { AutocertError } from '../errors.ts';
 import { checkedUrl, header, invalidAnswer, jsonOrUndefined } from './answer.ts';
 import { type Answer, createAgent, exchange, NoAnswer } from './https.ts';
 import { AcmeProblem, PROBLEM_NAMESPACE, type ProblemContext, parseProblem } from './problem.ts';
-import { parseRetryAfter } from './retryafter.ts';
+import { parseRetryAfter, retryAfterInText } from './retryafter.ts';
 
 export interface TransportOptions {
   readonly directoryUrl: string;
@@ -166,7 +166,10 @@ export function createTransport(options: TransportOptions): Transport {
     if (answer.status >= 300 && answer.status < 400) {
       return invalidAnswer(answer.url, `answered a redirect (${answer.status}), which is never followed`, false);
     }
-    const retryAfter = parseRetryAfter(header(answer, 'retry-after'), deps.now());
+    const problem = parseProblem(jsonOrUndefined(answer), answer.status);
+    const now = deps.now();
+    const retryAfter =
+      parseRetryAfter(header(answer, 'retry-after'), now) ?? retryAfterInText(problem?.detail ?? '', now);
     const context = {
       ...options.problemContext(),
       url: answer.url,
@@ -174,7 +177,6 @@ export function createTransport(options: TransportOptions): Transport {
       retryAfter,
       externalAccountBinding: request.externalAccountBinding,
     };
-    const problem = parseProblem(jsonOrUndefined(answer), answer.status);
     if (problem !== undefined) return new AcmeProblem(problem, context);
     if (answer.status >= 500) {
       return new AutocertError({

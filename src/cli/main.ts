@@ -10,6 +10,8 @@ const USAGE = `autocert: certificates for Alibaba Cloud CDN, from a terminal
   autocert plan   [--only NAME]... [--json]            what would be done, and why; changes nothing
   autocert renew  [--only NAME]... [--force] [--json]  what the timer does
   autocert notify --test                               one test message to each channel of the configuration
+  autocert invoke --account ID --region REGION --function NAME [--service NAME] [--only NAME]... [--force] [--json]
+                                                       the deployed function, now; a service is one of FC 2.0
   autocert schema                                      the JSON Schema of the configuration
 
 NAME is a certificate's name or a domain. The configuration is AUTOCERT_CONFIG: the text itself, a path,
@@ -40,6 +42,12 @@ async function main(args: string[]): Promise<number> {
     process.stdout.write(`${JSON.stringify(configJsonSchema(), null, 2)}\n`);
     return 0;
   }
+  if (command === 'invoke') {
+    const { invokeFunction } = await import('./invoke.ts');
+    const { text, exitCode } = await invokeFunction(values, eventOf(values), fromTerminal(values, false));
+    process.stdout.write(text);
+    return exitCode;
+  }
   const invocation = fromTerminal(values, command === 'plan');
   if (command === 'notify') {
     const { testChannels } = await import('./notify.ts');
@@ -60,11 +68,15 @@ interface Values {
   readonly verbose?: boolean;
   readonly help?: boolean;
   readonly test?: boolean;
+  readonly account?: string;
+  readonly region?: string;
+  readonly function?: string;
+  readonly service?: string;
 }
 
 type Parsed =
   | { readonly usage: string }
-  | { readonly command: 'plan' | 'renew' | 'notify' | 'schema'; readonly values: Values };
+  | { readonly command: 'plan' | 'renew' | 'invoke' | 'notify' | 'schema'; readonly values: Values };
 
 function parse(args: string[]): Parsed {
   try {
@@ -78,6 +90,10 @@ function parse(args: string[]): Parsed {
         verbose: { type: 'boolean' },
         help: { type: 'boolean', short: 'h' },
         test: { type: 'boolean' },
+        account: { type: 'string' },
+        region: { type: 'string' },
+        function: { type: 'string' },
+        service: { type: 'string' },
       },
     });
     const [command = values.help ? 'plan' : '', ...rest] = positionals;
@@ -85,12 +101,15 @@ function parse(args: string[]): Parsed {
     if (command === 'notify' && !values.test && !values.help)
       return { usage: 'autocert: notify sends nothing but tests: give --test' };
     if (values.test && command !== 'notify') return { usage: 'autocert: --test belongs to notify' };
-    if (command === 'plan' || command === 'renew' || command === 'notify' || command === 'schema')
-      return { command, values };
+    if (isCommand(command)) return { command, values };
     return { usage: command === '' ? 'autocert: a command is missing' : `autocert: there is no command ${command}` };
   } catch (thrown) {
     return { usage: `autocert: ${thrown instanceof Error ? thrown.message : 'the options are not understood'}` };
   }
+}
+
+function isCommand(word: string): word is 'plan' | 'renew' | 'invoke' | 'notify' | 'schema' {
+  return ['plan', 'renew', 'invoke', 'notify', 'schema'].includes(word);
 }
 
 function eventOf({ only, force }: Values): Uint8Array {

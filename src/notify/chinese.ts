@@ -72,6 +72,10 @@ const CAUSES: Readonly<Record<ErrorCode, readonly [cause: string, remedy: string
     '证书颁发机构返回了无法识别的内容',
     '请检查 acme.directoryUrl 是否正确；若无误，请稍后再看。',
   ],
+  ACME_LIMIT_REACHED: [
+    '已达到证书颁发机构的频率限制',
+    '无需处理，到时会自动申请；若经常出现，请把更多域名合并到一张证书。',
+  ],
   ACME_ORDER_PENDING: ['订单仍在处理中', '无需处理，下次运行会继续该订单。'],
   ACME_ORDER_INVALID: ['订单验证失败', CHECK_VALIDATION],
   ACME_CHALLENGE_UNAVAILABLE: [

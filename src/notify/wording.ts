@@ -17,14 +17,15 @@ export function noticeMessage(notices: readonly Notice[], context: WordingContex
   const words = WORDS[language];
   const isBad = notices.some(({ kind }) => kind !== 'recovered') || notices.length === 0;
   const [first] = notices;
-  const isCertificate = notices.some(({ subject, kind }) => subject.type === 'certificate' && kind !== 'recovered');
+  const isTimed = notices.some(({ kind, endsAt }) => endsAt && (kind === 'failing' || kind === 'still-failing'));
+  const silence = notices.length > 0 && isBad ? [isTimed ? words.silence : words.longSilence] : [];
   return {
     language,
     title: `[autocert] ${titleOf(notices, context)}`,
     severity: isBad ? 'bad' : 'good',
     sections: notices.map((notice) => sectionOf(notice, context)),
     remarks: [
-      ...(isCertificate ? [words.silence] : []),
+      ...silence,
       ...dead.map((one) => words.dead(one, instantText(new Date(one.since), language))),
       words.run(runId),
     ],
@@ -226,6 +227,7 @@ const WORDS = {
     seeLog: 'Look into the log of this run.',
     silence:
       'Until it is well you will hear of it again when half of the time left is over, and when the certificate ends.',
+    longSilence: 'You will hear of it again when it is well.',
     dead: ({ channel, message }: DeadChannel, since: string) =>
       `Repair the alert channel too: since ${since} ${channel} takes no messages. ${message}`,
     run: (runId: string) => `Run ${runId}; its log lines carry this id.`,
@@ -272,6 +274,7 @@ const WORDS = {
     nextRun: (at: string) => `约 ${at}自动重试，无需手动触发`,
     seeLog: '请查看本次运行的日志。',
     silence: '恢复之前，只会在剩余时间过半和证书到期时再次提醒。',
+    longSilence: '恢复之前不再重复提醒。',
     dead: ({ channel, message }: DeadChannel, since: string) =>
       `另请修复告警渠道：${channel} 自 ${since}起无法接收消息。${message}`,
     run: (runId: string) => `运行 ID：${runId}（可用它搜索日志）`,

@@ -88,6 +88,7 @@ export function createEncryptedStore({ store, encryption, log }: EncryptedStoreO
 
     delete: (name) => store.delete(name),
     list: (prefix) => store.list(prefix),
+    beneath: store,
   };
 }
 

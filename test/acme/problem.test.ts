@@ -77,6 +77,7 @@ describe('A10 every problem type', () => {
       'ACME_UNREACHABLE',
       'ACME_UNAVAILABLE',
       'ACME_RESPONSE_INVALID',
+      'ACME_LIMIT_REACHED',
       'ACME_ORDER_PENDING',
       'ACME_ORDER_INVALID',
       'ACME_CHALLENGE_UNAVAILABLE',

@@ -1,6 +1,7 @@
 /** Where alerts arrive: doubles of the chat services that check what the real ones check and refuse in their own words. */
 import { createHmac } from 'node:crypto';
-import { createServer } from 'node:https';
+import { createServer as createHttpServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { createServer as createHttpsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { defaultCa, makeCertificate } from './certificates.ts';
@@ -57,11 +58,16 @@ const HOUR = 3_600_000;
 /** What DingTalk and Feishu robots can demand of each text. */
 const KEYWORD = 'autocert';
 
+export interface ReceiversOptions {
+  readonly now?: () => Date;
+  /** False for http, which alerts take on loopback alone. Default true. */
+  readonly secure?: boolean;
+}
+
 export async function startReceivers({
   now = () => new Date(),
-}: {
-  readonly now?: () => Date;
-} = {}): Promise<Receivers> {
+  secure = true,
+}: ReceiversOptions = {}): Promise<Receivers> {
   const ca = defaultCa();
   const day = 86_400_000;
   const { chain, privateKey } = makeCertificate({
@@ -75,7 +81,7 @@ export async function startReceivers({
   const overrides = new Map<ReceiverName, Answer>();
   const judges = createJudges(now);
 
-  const server = createServer({ cert: chain, key: privateKey }, async (incoming, outgoing) => {
+  const receive = async (incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> => {
     const url = new URL(incoming.url ?? '/', 'https://receiver.invalid');
     requests.push(`${incoming.method} ${url.pathname}`);
     const raw = await text(incoming);
@@ -100,10 +106,14 @@ export async function startReceivers({
     if (!('shown' in verdict)) return reply(verdict);
     messages.push({ receiver, text: verdict.shown, body: call.body, headers: incoming.headers });
     reply(verdict.answer);
-  });
+  };
+  const answer = (incoming: IncomingMessage, outgoing: ServerResponse): void => {
+    receive(incoming, outgoing).catch(() => outgoing.destroy());
+  };
+  const server = secure ? createHttpsServer({ cert: chain, key: privateKey }, answer) : createHttpServer(answer);
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const { port } = server.address() as AddressInfo;
-  const origin = `https://127.0.0.1:${port}`;
+  const origin = `${secure ? 'https' : 'http'}://127.0.0.1:${port}`;
 
   return {
     url: (receiver) => origin + PATHS[receiver],

@@ -9,6 +9,8 @@ import { ApiError } from './product.ts';
 /** One HTTP request as it arrived. */
 export interface ReceivedRequest {
   readonly method: string;
+  /** Default: `/`, as in every RPC API. */
+  readonly path?: string;
   readonly query: ReadonlyMap<string, string>;
   /** The form body's parameters; empty for any other content type. */
   readonly form: ReadonlyMap<string, string>;
@@ -114,7 +116,7 @@ function readVersion3(request: ReceivedRequest, all: ReadonlyMap<string, string>
       }
       const canonicalRequest = [
         request.method,
-        '/',
+        request.path ?? '/',
         canonicalQuery([...request.query]),
         ...names.map((name) => `${name}:${header(request, name)}`),
         '',

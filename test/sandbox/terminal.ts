@@ -10,6 +10,7 @@ export interface TerminalOptions {
   readonly config?: unknown;
   /** Default: the sandbox's. */
   readonly credentials?: typeof CREDENTIALS | undefined;
+  readonly environment?: Readonly<Record<string, string>>;
 }
 
 export interface TerminalResult {
@@ -25,6 +26,7 @@ export async function autocert(args: readonly string[], options: TerminalOptions
   const child = spawn(process.execPath, [CLI, ...args], {
     env: {
       PATH: process.env['PATH'] ?? '',
+      ...options.environment,
       ...(options.config !== undefined && { AUTOCERT_CONFIG: JSON.stringify(options.config) }),
       ...(credentials && {
         ALIBABA_CLOUD_ACCESS_KEY_ID: credentials.accessKeyId,

@@ -2,7 +2,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath, pathToFileURL } from 'node:url';
+import { pathToFileURL } from 'node:url';
 import type { RunReport } from '../../src/report.ts';
 import { type Alidns, createAlidns } from './alidns.ts';
 import { type Cdn, createCdn } from './cdn.ts';
@@ -26,7 +26,14 @@ export interface World {
   readonly storePath: string;
   /** The configuration that points at this world, with what the caller adds or replaces at the top level. */
   config(more: Readonly<Record<string, unknown>>): Record<string, unknown>;
-  /** The built `renew`, invoked as FC would, in a process of its own. */
+  /** A built function, by the name of its module, invoked as FC would, in a process of its own. */
+  invoke(
+    name: string,
+    event: unknown,
+    config: unknown,
+    options?: Omit<RenewOptions, 'payload'>,
+  ): Promise<InvocationResult>;
+  /** The built `renew`, invoked so. */
   renew(config: unknown, options?: RenewOptions): Promise<Renewal>;
   close(): Promise<void>;
 }
@@ -60,21 +67,22 @@ export const CREDENTIALS = {
   securityToken: 'sandbox-security-token-7c1e',
 };
 
-const RENEW = pathToFileURL(fileURLToPath(new URL('../../dist/renew.mjs', import.meta.url))).href;
-
 export interface WorldOptions {
   readonly pebble?: Omit<PebbleOptions, 'dnsServer'>;
   /** Zones of the account, empty of records. */
   readonly zones: readonly string[];
+  /** The clock of the cloud API. Default: the real one. */
+  readonly now?: () => Date;
 }
 
-export async function startWorld({ pebble: pebbleOptions, zones }: WorldOptions): Promise<World> {
+export async function startWorld({ pebble: pebbleOptions, zones, now }: WorldOptions): Promise<World> {
   const dns = await startDns({ zones: Object.fromEntries(zones.map((zone) => [zone, []])) });
   const pebble = await startPebble({ ...pebbleOptions, dnsServer: dns.resolver });
   const cdn = createCdn();
   const alidns = createAlidns({ dns });
   const accounts: Account[] = [{ ...CREDENTIALS, userId: '1234567890123456' }];
-  const rpc = await startRpcServer({ products: [cdn, alidns, createKms([{ keyId: KMS_KEY }])], accounts });
+  const products = [cdn, alidns, createKms([{ keyId: KMS_KEY }])];
+  const rpc = await startRpcServer({ products, accounts, ...(now && { now }) });
   const edges = [await startEdge({ name: 'edge-a', cdn }), await startEdge({ name: 'edge-b', cdn })] as const;
   const storePath = await mkdtemp(join(tmpdir(), 'autocert-store-'));
 
@@ -93,6 +101,16 @@ export async function startWorld({ pebble: pebbleOptions, zones }: WorldOptions)
     ...more,
   });
 
+  const invokeFunction: World['invoke'] = (name, event, configuration, options = {}) =>
+    invoke({
+      file: new URL(`../../dist/${name}.mjs`, import.meta.url).href,
+      event: typeof event === 'string' ? event : JSON.stringify(event),
+      environment: { AUTOCERT_CONFIG: JSON.stringify(configuration), ...options.environment },
+      credentials: options.credentials ?? CREDENTIALS,
+      ...(options.timeout !== undefined && { timeout: options.timeout }),
+      ...(options.onLine && { onLine: options.onLine }),
+    });
+
   return {
     pebble,
     dns,
@@ -103,16 +121,11 @@ export async function startWorld({ pebble: pebbleOptions, zones }: WorldOptions)
     accounts,
     storePath,
     config,
+    invoke: invokeFunction,
     async renew(configuration, options = {}) {
       const payload = options.payload ? JSON.stringify(options.payload) : '';
-      const invocation = await invoke({
-        file: RENEW,
-        event: JSON.stringify({ triggerTime: '2026-01-02T03:04:05Z', triggerName: 'every-6h', payload }),
-        environment: { AUTOCERT_CONFIG: JSON.stringify(configuration), ...options.environment },
-        credentials: options.credentials ?? CREDENTIALS,
-        ...(options.timeout !== undefined && { timeout: options.timeout }),
-        ...(options.onLine && { onLine: options.onLine }),
-      });
+      const event = { triggerTime: '2026-01-02T03:04:05Z', triggerName: 'every-6h', payload };
+      const invocation = await invokeFunction('renew', event, configuration, options);
       return { ...invocation, report: reportOf(invocation) };
     },
     async close() {

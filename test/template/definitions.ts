@@ -65,7 +65,8 @@ function asPropertyBag(value: Json): unknown {
 }
 
 function unknownKeys(given: unknown, known: unknown, path: string): string[] {
-  if (Array.isArray(given)) return given.flatMap((item, i) => unknownKeys(item, Reflect.get(Object(known), i), `${path}[${i}]`));
+  if (Array.isArray(given))
+    return given.flatMap((item, i) => unknownKeys(item, Reflect.get(Object(known), i), `${path}[${i}]`));
   if (!isMap(given) || intrinsic(given)) return [];
   return Object.entries(given).flatMap(([key, value]) => {
     const there = isMap(known) ? known[key] : undefined;

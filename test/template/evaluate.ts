@@ -1,6 +1,10 @@
 /** What ROS makes of the template with given parameters, as far as the template goes. jq itself runs its scripts. */
-import { json } from 'jq-wasm';
+import { createRequire } from 'node:module';
 import { intrinsic, isMap, type Json, type JsonMap, type Resource, type Template } from './read.ts';
+
+const require = createRequire(import.meta.url);
+/** The package is a promise, which an import would await as a module. `json` gives the one result of a script. */
+const jq: Promise<{ json(input: unknown, script: string): unknown }> = require('jq-web');
 
 export interface Given {
   /** A CommaDelimitedList as one text, as a person types it. */
@@ -44,8 +48,8 @@ export async function evaluate(template: Template, given: Given): Promise<Evalua
     if (!isMap(value)) return value;
     const [name, argument] = intrinsic(value) ?? [];
     if (name === undefined || argument === undefined) return resolveMap(value);
-    if (name === 'Ref') return valueOf(String(argument));
-    if (name === 'Fn::GetAtt' && Array.isArray(argument)) return valueOf(argument.join('.'));
+    if (name === 'Ref') return targetOf(String(argument));
+    if (name === 'Fn::GetAtt' && Array.isArray(argument)) return targetOf(argument.join('.'));
     if (name === 'Fn::Sub') {
       const [text, variables] = Array.isArray(argument) ? argument : [argument, {}];
       return substitute(String(text), await resolveMap(isMap(variables) ? variables : {}));
@@ -53,8 +57,8 @@ export async function evaluate(template: Template, given: Given): Promise<Evalua
     if (name === 'Fn::Jq' && Array.isArray(argument)) {
       const [method, script, input = null] = argument;
       if (method !== 'First') throw new Error(`Fn::Jq with ${String(method)}`);
-      // A list around it: jq-wasm would take several results for one list of results.
-      const results: unknown = await json(Object(await resolve(input)), `[${String(script)}]`);
+      // A list around it: a script may have several results, and the first counts.
+      const results = (await jq).json(await resolve(input), `[${String(script)}]`);
       return Array.isArray(results) ? results[0] : null;
     }
     throw new Error(`${name} is not evaluated`);
@@ -68,12 +72,12 @@ export async function evaluate(template: Template, given: Given): Promise<Evalua
   async function substitute(text: string, variables: JsonMap): Promise<string> {
     let result = text;
     for (const [match, variable = ''] of text.matchAll(/\$\{([^}]*)\}/g)) {
-      result = result.replace(match, String(variables[variable] ?? (await valueOf(variable))));
+      result = result.replace(match, String(variables[variable] ?? (await targetOf(variable))));
     }
     return result;
   }
 
-  async function valueOf(target: string): Promise<Json> {
+  async function targetOf(target: string): Promise<Json> {
     const known = values.get(target);
     if (known !== undefined) return known;
     const [name = '', attribute = ''] = target.split('.');
@@ -100,6 +104,8 @@ export async function evaluate(template: Template, given: Given): Promise<Evalua
     if (Condition !== undefined && !holds(template.Conditions[Condition] ?? null)) continue;
     resources[name] = { Type, Properties: await resolveMap(Properties) };
   }
-  const outputs = Object.entries(template.Outputs).map(async ([name, { Value }]) => [name, await resolve(Value)] as const);
+  const outputs = Object.entries(template.Outputs).map(
+    async ([name, { Value }]) => [name, await resolve(Value)] as const,
+  );
   return { resources, outputs: Object.fromEntries(await Promise.all(outputs)) };
 }

@@ -15,7 +15,10 @@ export function statementsOf(role: string, { resources }: Evaluated): Statement[
   if (!roleProperties) throw new Error(`no role ${role}`);
   const own = list(roleProperties['Policies']).map((policy) => field(policy, 'PolicyDocument'));
   const attached = Object.values(resources)
-    .filter(({ Type, Properties }) => Type === 'ALIYUN::RAM::ManagedPolicy' && list(Properties['Roles']).includes(roleProperties['RoleName'] ?? null))
+    .filter(
+      ({ Type, Properties }) =>
+        Type === 'ALIYUN::RAM::ManagedPolicy' && list(Properties['Roles']).includes(roleProperties['RoleName'] ?? null),
+    )
     .map(({ Properties }) => Properties['PolicyDocument'] ?? null);
   return [...own, ...attached].flatMap((document) => list(field(document, 'Statement'))).map(toStatement);
 }
@@ -23,11 +26,13 @@ export function statementsOf(role: string, { resources }: Evaluated): Statement[
 function toStatement(statement: Json): Statement {
   if (field(statement, 'Effect') !== 'Allow') throw new Error('a statement that does not allow');
   const condition = isMap(statement) ? statement['Condition'] : undefined;
-  if (condition !== undefined && JSON.stringify(Object.keys(Object(condition))) !== '["StringLike"]') throw new Error('a condition that is not known');
+  if (condition !== undefined && JSON.stringify(Object.keys(Object(condition))) !== '["StringLike"]')
+    throw new Error('a condition that is not known');
   return {
     actions: list(field(statement, 'Action')).map(String),
     resources: list(field(statement, 'Resource')).map(String),
-    prefixes: condition === undefined ? undefined : list(field(field(condition, 'StringLike'), 'oss:Prefix')).map(String),
+    prefixes:
+      condition === undefined ? undefined : list(field(field(condition, 'StringLike'), 'oss:Prefix')).map(String),
   };
 }
 

@@ -6,12 +6,38 @@ import { intrinsic, isMap, type Json, type Template } from './read.ts';
 const PSEUDO = ['ALIYUN::Region', 'ALIYUN::StackId', 'ALIYUN::StackName', 'ALIYUN::TenantId', 'ALIYUN::NoValue'];
 const FUNCTIONS = ['Ref', 'Fn::GetAtt', 'Fn::Sub', 'Fn::Jq', 'Fn::If'];
 const CONDITION_FUNCTIONS = ['Ref', 'Fn::Equals', 'Fn::Not', 'Fn::And', 'Fn::Or'];
-const SECTIONS = ['ROSTemplateFormatVersion', 'Description', 'Metadata', 'Parameters', 'Conditions', 'Resources', 'Outputs'];
+const SECTIONS = [
+  'ROSTemplateFormatVersion',
+  'Description',
+  'Metadata',
+  'Parameters',
+  'Conditions',
+  'Resources',
+  'Outputs',
+];
 const PARAMETER_TYPES = ['String', 'Number', 'CommaDelimitedList', 'Json', 'Boolean'];
 /** What ros-cdk's RosParameter renders. */
 const PARAMETER_KEYS = [
-  ...['Type', 'Default', 'AllowedPattern', 'AllowedValues', 'ConstraintDescription', 'Description', 'MaxLength', 'MaxValue'],
-  ...['MinLength', 'MinValue', 'NoEcho', 'Label', 'AssociationProperty', 'AssociationPropertyMetadata', 'Confirm', 'TextArea'],
+  ...[
+    'Type',
+    'Default',
+    'AllowedPattern',
+    'AllowedValues',
+    'ConstraintDescription',
+    'Description',
+    'MaxLength',
+    'MaxValue',
+  ],
+  ...[
+    'MinLength',
+    'MinValue',
+    'NoEcho',
+    'Label',
+    'AssociationProperty',
+    'AssociationPropertyMetadata',
+    'Confirm',
+    'TextArea',
+  ],
   ...['Required', 'Placeholder'],
 ];
 const RESOURCE_KEYS = ['Type', 'Condition', 'DependsOn', 'DeletionPolicy', 'Properties'];
@@ -26,15 +52,23 @@ export function problemsOf(template: Template): string[] {
       ...strangers(name, parameter, PARAMETER_KEYS),
       ...(PARAMETER_TYPES.includes(parameter.Type) ? [] : [`${name}: ${parameter.Type} is no type`]),
     ]),
-    ...Object.entries(Conditions).flatMap(([name, value]) => walk(template, value, `condition ${name}`, CONDITION_FUNCTIONS)),
+    ...Object.entries(Conditions).flatMap(([name, value]) =>
+      walk(template, value, `condition ${name}`, CONDITION_FUNCTIONS),
+    ),
     ...Object.entries(Resources).flatMap(([name, resource]) => [
       ...strangers(name, resource, RESOURCE_KEYS),
       ...propertyProblems(resource.Type, resource.Properties).map((problem) => `${name}: ${problem}`),
       ...(resource.Type === 'ALIYUN::FC3::Trigger'
-        ? triggerProblems(resource.Properties['TriggerType'], resource.Properties['TriggerConfig']).map((problem) => `${name}: ${problem}`)
+        ? triggerProblems(resource.Properties['TriggerType'], resource.Properties['TriggerConfig']).map(
+            (problem) => `${name}: ${problem}`,
+          )
         : []),
-      ...(resource.Condition === undefined || resource.Condition in Conditions ? [] : [`${name}: no condition ${resource.Condition}`]),
-      ...[resource.DependsOn ?? []].flat().flatMap((other) => (other in Resources ? [] : [`${name}: depends on ${other}, which is not there`])),
+      ...(resource.Condition === undefined || resource.Condition in Conditions
+        ? []
+        : [`${name}: no condition ${resource.Condition}`]),
+      ...[resource.DependsOn ?? []]
+        .flat()
+        .flatMap((other) => (other in Resources ? [] : [`${name}: depends on ${other}, which is not there`])),
       ...walk(template, resource.Properties, name, FUNCTIONS, resource.Condition),
     ]),
     ...Object.entries(Outputs).flatMap(([name, output]) => [
@@ -49,7 +83,13 @@ function strangers(where: string, map: object, known: readonly string[]): string
 }
 
 /** `condition`: of the resource that the value is in. */
-function walk(template: Template, value: Json, where: string, functions: readonly string[], condition?: string): string[] {
+function walk(
+  template: Template,
+  value: Json,
+  where: string,
+  functions: readonly string[],
+  condition?: string,
+): string[] {
   const deeper = (inner: Json, at: string) => walk(template, inner, at, functions, condition);
   if (Array.isArray(value)) return value.flatMap((item: Json, i) => deeper(item, `${where}[${i}]`));
   if (!isMap(value)) return [];
@@ -60,7 +100,9 @@ function walk(template: Template, value: Json, where: string, functions: readonl
   if (name === 'Ref') return unresolved(template, argument, where, condition);
   if (name === 'Fn::GetAtt') {
     const path = Array.isArray(argument) ? argument.map(String) : [];
-    return path.length === 2 ? unresolved(template, path.join('.'), where, condition) : [`${where}: Fn::GetAtt takes a resource and an attribute`];
+    return path.length === 2
+      ? unresolved(template, path.join('.'), where, condition)
+      : [`${where}: Fn::GetAtt takes a resource and an attribute`];
   }
   if (name === 'Fn::Sub') {
     const [text, variables = {}] = Array.isArray(argument) ? argument : [argument];
@@ -72,7 +114,10 @@ function walk(template: Template, value: Json, where: string, functions: readonl
   }
   if (name === 'Fn::If') {
     const [test = '', ...values] = Array.isArray(argument) ? argument : [];
-    return [...(String(test) in template.Conditions ? [] : [`${where}: no condition ${String(test)}`]), ...deeper(values, where)];
+    return [
+      ...(String(test) in template.Conditions ? [] : [`${where}: no condition ${String(test)}`]),
+      ...deeper(values, where),
+    ];
   }
   return deeper(argument, where);
 }
@@ -84,7 +129,10 @@ function unresolved(template: Template, target: Json, where: string, condition: 
   const [name = '', attribute] = text.split('.');
   const resource = template.Resources[name];
   if (!resource) return [`${where}: ${text} leads nowhere`];
-  if (resource.Condition !== undefined && resource.Condition !== condition) return [`${where}: ${name} is not always there`];
+  if (resource.Condition !== undefined && resource.Condition !== condition)
+    return [`${where}: ${name} is not always there`];
   if (attribute === undefined) return [];
-  return attributesOf(resource.Type).includes(attribute) ? [] : [`${where}: ${resource.Type} has no attribute ${attribute}`];
+  return attributesOf(resource.Type).includes(attribute)
+    ? []
+    : [`${where}: ${resource.Type} has no attribute ${attribute}`];
 }

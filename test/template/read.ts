@@ -37,7 +37,9 @@ export interface Template {
   readonly Parameters: Readonly<Record<string, Parameter>>;
   readonly Conditions: JsonMap;
   readonly Resources: Readonly<Record<string, Resource>>;
-  readonly Outputs: Readonly<Record<string, { readonly Description: Readonly<Record<string, string>>; readonly Value: Json }>>;
+  readonly Outputs: Readonly<
+    Record<string, { readonly Description: Readonly<Record<string, string>>; readonly Value: Json }>
+  >;
 }
 
 const TEXT = readFileSync(new URL('../../template.yml', import.meta.url), 'utf8');

@@ -8,7 +8,9 @@ const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 /** `renew` for a functions/renew.ts that exports `handler`. */
 export function handlerNames(): string[] {
   return readdirSync(join(ROOT, 'functions'))
-    .filter((file) => /^export (?:async function|function|const) handler\b/m.test(readFileSync(join(ROOT, 'functions', file), 'utf8')))
+    .filter((file) =>
+      /^export (?:async function|function|const) handler\b/m.test(readFileSync(join(ROOT, 'functions', file), 'utf8')),
+    )
     .map((file) => file.replace(/\.ts$/, ''))
     .sort();
 }
@@ -21,7 +23,8 @@ function loadedBy(handler: string): Map<string, string> {
     if (loaded.has(file) || !existsSync(file)) continue;
     const text = readFileSync(file, 'utf8');
     loaded.set(file, text);
-    for (const [, path = ''] of text.matchAll(/^(?:import|export) (?!type\b)[^;]*?from '(\.[^']+)'/gm)) open.push(join(dirname(file), path));
+    for (const [, path = ''] of text.matchAll(/^(?:import|export) (?!type\b)[^;]*?from '(\.[^']+)'/gm))
+      open.push(join(dirname(file), path));
     for (const [, path = ''] of text.matchAll(/\bimport\('(\.[^']+)'\)/g)) open.push(join(dirname(file), path));
   }
   return loaded;
@@ -42,7 +45,8 @@ export function actionsInCode(handler: string): string[] {
     const names = [...text.matchAll(/\b(?:action\s*[:=]\s*|call\()'([A-Z]\w+)'/g)].map(([, name = '']) => name);
     if (names.length === 0) return [];
     const version = /^const VERSION = '([\d-]+)'/m.exec(text)?.[1];
-    const product = version === undefined ? (file.endsWith('oss.ts') ? 'oss' : undefined) : PRODUCTS[version];
+    const product =
+      version === undefined ? (/\boss(-failure)?\.ts$/.test(file) ? 'oss' : undefined) : PRODUCTS[version];
     if (product === undefined) throw new Error(`${file} calls ${names.join(', ')}: of which product?`);
     return names.map((name) => `${product}:${name}`);
   });

@@ -152,7 +152,8 @@ function limitReached(limit: string, notBefore: Date): AutocertError {
     code: 'ACME_LIMIT_REACHED',
     message: `The order waits until ${notBefore.toISOString()}: ${limit}.`,
     retryable: true,
-    remedy: 'Nothing: the first run after that instant opens it. If it happens often, put more names into one certificate.',
+    remedy:
+      'Nothing: the first run after that instant opens it. If it happens often, put more names into one certificate.',
     retryAfter: notBefore,
   });
 }

@@ -90,7 +90,10 @@ export function admit(spending: Spending, order: NewOrder, limits: Limits | unde
   const needs = needsOf(order, limits);
   const refusals = needs.flatMap((need) => {
     const full = { until: freeAt(spending, need), limit: explain(need) };
-    const told = { until: timeOf(spending.waits[need.bucket]), limit: `the CA takes no order for ${need.subject} before` };
+    const told = {
+      until: timeOf(spending.waits[need.bucket]),
+      limit: `the CA takes no order for ${need.subject} before`,
+    };
     return [full, told].filter(({ until }) => until > now.getTime());
   });
   const [last] = refusals.sort((a, b) => b.until - a.until);

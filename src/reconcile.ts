@@ -283,8 +283,9 @@ async function reconcileOne(
   } catch (thrown) {
     const error = toAutocertError(thrown);
     deps.log.error('certificate_failed', { name, step, error });
-    if (!isPostponement(error)) record = await rememberFailure(record, error, step, context);
-    const status = isPostponement(error) ? 'deferred' : 'failed';
+    if (!isPostponement(error) && error.code !== 'ACME_LIMIT_REACHED')
+      record = await rememberFailure(record, error, step, context);
+    const status = isPostponement(error) || outlives(record, error) ? 'deferred' : 'failed';
     return { outcome: { name, status, decision, error: reported(error, step) }, record };
   }
 }
@@ -312,6 +313,12 @@ async function issueInTime(
 /** Not a failure of the certificate: the run ended first, and the next one goes on. */
 function isPostponement({ code }: AutocertError): boolean {
   return code === 'DEADLINE_REACHED' || code === 'LEASE_LOST' || code === 'ACME_ORDER_PENDING';
+}
+
+/** A limit of the CA that gives way while the certificate is still good is no failure. */
+function outlives({ certificate }: CertificateRecord, { code, retryAfter }: AutocertError): boolean {
+  const isLimit = code === 'ACME_LIMIT_REACHED' || code === 'ACME_RATE_LIMITED';
+  return isLimit && retryAfter !== undefined && (!certificate || retryAfter < new Date(certificate.notAfter));
 }
 
 /** A push that failed is not looked for at the edges. */

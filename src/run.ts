@@ -104,12 +104,17 @@ async function attempt(
   }
 }
 
+/** Events come from outside too: one that is rubbish, or names what there is not, must wake nobody. Whoever sent it is answered. */
+function isAskersFault({ error }: RunReport, asked: Asked | undefined): boolean {
+  return error?.code === 'EVENT_INVALID' || (error?.code === 'FILTER_MATCHED_NOTHING' && asked?.only !== undefined);
+}
+
 /** Tells people and the heartbeat, in the time that was kept for it. Undefined when there is nobody to tell. */
 async function tell({ report, config, asked }: Ended, running: Running): Promise<boolean | undefined> {
   const { invocation, secrets, open } = running;
   const deps = inMargin(running.deps, invocation);
   // At a terminal whoever is to repair a run that did not start sees it.
-  if (!config && invocation.attended) return undefined;
+  if ((!config && invocation.attended) || isAskersFault(report, asked)) return undefined;
   try {
     const credentials = async () => credentialsOf(invocation);
     const notifying = config ?? parseNotifying(await configText(invocation, deps, open), invocation);

@@ -167,7 +167,7 @@ describe('why it failed is read from', () => {
       timestamp: '2026-01-02T03:04:05Z',
       requestContext: { ...EVENT.requestContext, functionArn },
     });
-    expect(receivers.messages[0]?.text).toMatch(/RUN FAILED: renew\n[^]*When: 2026-01-02 03:04 UTC/);
+    expect(receivers.messages[0]?.text).toMatch(/RUN FAILED: renew\n(.*\n)*When: 2026-01-02 03:04 UTC/);
   });
 });
 

@@ -250,6 +250,52 @@ describe('decide', () => {
     expect(decideIn(situation).decision).toBe(expected);
   });
 
+  const stale = { served: [{ domain: 'www.example.com', edge: '192.0.2.1:443', fingerprint: THEIRS }] };
+
+  test.each<[string, string, Situation]>([
+    ['all agrees', 'keep Current', {}],
+    ['it was overwritten by hand', 'deploy NotDeployed', { domain: { configured: foreign } }],
+    ['an edge serves another', 'deploy NotServed', { domain: stale }],
+    ['its renewal is due', 'keep Current', { now: '2026-03-10T00:00:00Z' }],
+    ['the CA suggests to renew it', 'keep Current', { record: { advice: advice('2026-01-31T00:00:00.000Z') } }],
+    ['it is about to expire', 'deploy NotDeployed', { now: '2026-03-31T23:00:00Z', domain: { configured: foreign } }],
+    ['it has expired', 'renew ExpiryImminent', { now: '2026-04-01T00:00:00Z' }],
+    ['nothing is stored', 'renew NotIssued', { certificate: null }],
+    [
+      'nothing is stored, and issuing it fails',
+      'keep BackingOff',
+      { certificate: null, record: { failures: failures('2026-02-01T00:00:01.000Z') } },
+    ],
+    ['a name is added', 'renew IdentifiersChanged', { spec: { identifiers: ['www.example.com', 'example.com'] } }],
+    ['only another key type is wanted', 'keep Current', { spec: { keyType: 'ec256' } }],
+    ['it is from a staging CA', 'renew IssuerChanged', { certificate: { directoryUrl: STAGING } }],
+    ['it was revoked', 'renew Revoked', { certificate: { revoked: true } }],
+    ['it is forced, and all agrees', 'deploy Forced', { context: { force: true } }],
+    [
+      'it is forced, and has expired',
+      'renew ExpiryImminent',
+      { now: '2026-04-01T00:00:00Z', context: { force: true } },
+    ],
+    [
+      'it is forced, and the domain is offline',
+      'keep Current',
+      { domain: { status: 'offline' }, context: { force: true } },
+    ],
+    ['its renewal fails', 'keep BackingOff', { record: { failures: failures('2026-02-01T00:00:00.000Z') } }],
+  ])('asked to redeploy, and %s: %s', (_, expected, situation) => {
+    const context = { intent: 'redeploy' as const, ...situation.context };
+    expect(decideIn({ ...situation, context }).decision).toBe(expected);
+  });
+
+  test('an event leads to no push because an edge is slow: the push itself would come back as an event', () => {
+    const context = { intent: 'react' as const };
+    expect(decideIn({ domain: stale, context })).toEqual({
+      decision: 'keep NotServed',
+      message: "192.0.2.1:443 serves another certificate for www.example.com. The timer's next run looks again.",
+    });
+    expect(decideIn({ domain: { configured: foreign }, context }).decision).toBe('deploy NotDeployed');
+  });
+
   describe('a domain that discovery found with a certificate from elsewhere', () => {
     const discovered = { spec: { origin: 'discovered' as const }, certificate: null, domain: { configured: foreign } };
 

@@ -1,6 +1,6 @@
 /** The part of the SDK that is used; it comes without declarations. */
 declare module '@alicloud/fc2' {
-  export default class Client {
+  class Client {
     constructor(
       accountId: string,
       config: {
@@ -25,4 +25,5 @@ declare module '@alicloud/fc2' {
       options?: { rawBuf?: boolean },
     ): Promise<{ headers: Record<string, string | undefined>; data: unknown }>;
   }
+  export = Client;
 }

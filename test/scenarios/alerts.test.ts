@@ -182,8 +182,17 @@ test('a mistake in the configuration is told by the channels that it names all t
   const run = await renew(broken);
   expect(run.report.error).toMatchObject({ code: 'CONFIG_INVALID', step: 'config' });
   expect(receivers.messages.map(({ text }) => text).join('\n')).toMatch(
-    /FAILING: the whole run[^]*Cause: CONFIG_INVALID: .*store/,
+    /FAILING: the whole run(.*\n)*Cause: CONFIG_INVALID: .*store/,
   );
+});
+
+test('an event that is rubbish, or names what there is not, wakes nobody', async () => {
+  const config = notifyingConfig('stopped.example.com');
+  const unknown = await renew(config, { only: ['nowhere.example.com'] });
+  expect(unknown.report.error).toMatchObject({ code: 'FILTER_MATCHED_NOTHING' });
+  const rubbish = await renew(config, { only: [] });
+  expect(rubbish.report.error).toMatchObject({ code: 'EVENT_INVALID' });
+  expect(receivers.requests).toEqual([]);
 });
 
 test('a plan tells nobody', async () => {

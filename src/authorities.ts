@@ -1,11 +1,12 @@
+import pLimit from 'p-limit';
 import { openAccount } from './account.ts';
-import { selectRenewalTime } from './acme/renewalinfo.ts';
+import { type RenewalInfo, selectRenewalTime } from './acme/renewalinfo.ts';
 import { type AcmeOptions, type AcmeSession, openAcme } from './acme.ts';
 import type { CertificateAuthority } from './config.ts';
 import type { Deps } from './deps.ts';
-import { AutocertError } from './errors.ts';
+import { AutocertError, toAutocertError } from './errors.ts';
 import type { CertificateSpec } from './inventory.ts';
-import { issue, type Solver } from './issue.ts';
+import { issue, rehearse, type Solver } from './issue.ts';
 import type { Lease } from './lease.ts';
 import { type Ledger, openLedger } from './ledger.ts';
 import type { Quarantine } from './quarantine.ts';
@@ -37,6 +38,18 @@ export interface AuthoritiesOptions {
 
 /** A CA that cannot be reached or is out of order says nothing about the certificate: another one may issue it. */
 const CA_IS_DOWN = ['ACME_UNREACHABLE', 'ACME_UNAVAILABLE'];
+/** What the proof of control failed with: the only failures that a rehearsal at another CA can foresee. */
+const VALIDATION_FAILED = [
+  'ACME_CAA',
+  'ACME_CONNECTION',
+  'ACME_DNS',
+  'ACME_INCORRECT_RESPONSE',
+  'ACME_ORDER_INVALID',
+  'ACME_TLS',
+  'ACME_UNAUTHORIZED',
+];
+/** Questions for advice at once; the transport has as many connections for all that is asked. */
+const ADVICE_AT_ONCE = 8;
 
 export function createAuthorities({
   authorities,
@@ -51,6 +64,9 @@ export function createAuthorities({
   const ledgers = new Map<string, Ledger>();
   /** CAs that were found to be down in this run: the other certificates do not wait for them anew. */
   const down = new Map<string, AutocertError>();
+  /** CAs that gave no advice: of many certificates, each would wait for its own time-out. */
+  const adviceDown = new Map<string, unknown>();
+  const adviceSlots = pLimit(ADVICE_AT_ONCE);
 
   function session({ directoryUrl, caBundle }: CertificateAuthority): AcmeSession {
     const opened = sessions.get(directoryUrl) ?? open({ directoryUrl, caBundle, deps });
@@ -58,13 +74,63 @@ export function createAuthorities({
     return opened;
   }
 
-  /** One account for all the certificates of a run, also when they ask for it at the same instant. */
-  function account(authority: CertificateAuthority, known: boolean): ReturnType<typeof openAccount> {
-    const opened =
-      (known ? accounts.get(authority.directoryUrl) : undefined) ??
-      openAccount(session(authority), authority, store, { known });
+  /**
+   * One account for all the certificates of a run, also when they ask for it at the same instant. The one that the CA has
+   * forgotten is registered again once, for all of them.
+   */
+  function account(
+    authority: CertificateAuthority,
+    forgotten?: ReturnType<typeof openAccount>,
+  ): ReturnType<typeof openAccount> {
+    const current = accounts.get(authority.directoryUrl);
+    if (current && current !== forgotten) return current;
+    const opened = openAccount(session(authority), authority, store, { known: forgotten === undefined });
     accounts.set(authority.directoryUrl, opened);
     return opened;
+  }
+
+  /**
+   * After a validation that failed, the next try goes to a CA first that counts no failures (certmagic does the same): the
+   * real one is asked when it passed there, or when that CA is of no help.
+   */
+  async function rehearseFirst(
+    authority: CertificateAuthority,
+    spec: CertificateSpec,
+    record: CertificateRecord,
+    lease: Lease,
+    quarantine: Quarantine,
+  ): Promise<void> {
+    const { rehearsal, profile, contact, caBundle, termsOfServiceAgreed } = authority;
+    if (rehearsal === undefined || !VALIDATION_FAILED.includes(record.failures?.code ?? '')) return;
+    const stage: CertificateAuthority = {
+      directoryUrl: rehearsal,
+      contact,
+      caBundle,
+      termsOfServiceAgreed,
+      externalAccountBinding: undefined,
+      profile,
+      preferredChain: undefined,
+      rehearsal: undefined,
+    };
+    try {
+      await rehearse(spec, {
+        account: await account(stage),
+        directoryUrl: rehearsal,
+        offersRenewalInfo: false,
+        preferredChain: undefined,
+        profile,
+        store,
+        solver,
+        ledger: { admit: async () => {} },
+        lease,
+        quarantine,
+        deps,
+      });
+    } catch (thrown) {
+      const { code } = toAutocertError(thrown);
+      deps.log.warn('rehearsal_failed', { name: spec.name, directoryUrl: rehearsal, error: toAutocertError(thrown) });
+      if (VALIDATION_FAILED.includes(code) || !code.startsWith('ACME_')) throw thrown;
+    }
   }
 
   async function issueFrom(
@@ -75,11 +141,15 @@ export function createAuthorities({
     quarantine: Quarantine,
   ) {
     const { renewalInfo } = await session(authority).directory();
+    await rehearseFirst(authority, spec, record, lease, quarantine);
     const { directoryUrl, preferredChain } = authority;
     const offersRenewalInfo = renewalInfo !== undefined;
-    const shared = { directoryUrl, preferredChain, offersRenewalInfo, store, quarantine, deps };
-    const attempt = async (known: boolean) => {
-      const opened = await account(authority, known);
+    // The certificate's own profile is one of the first CA; another has never heard of it.
+    const profile = authority === authorities[0] ? spec.profile : authority.profile;
+    const shared = { directoryUrl, preferredChain, offersRenewalInfo, profile, store, quarantine, deps };
+    const first = account(authority);
+    const attempt = async (opening: ReturnType<typeof openAccount>) => {
+      const opened = await opening;
       const ledger = ledgers.get(opened.url) ?? openLedger({ ...shared, accountUrl: opened.url });
       ledgers.set(opened.url, ledger);
       try {
@@ -92,11 +162,22 @@ export function createAuthorities({
       }
     };
     try {
-      return await attempt(true);
+      return await attempt(first);
     } catch (thrown) {
       if (!(thrown instanceof AutocertError) || thrown.code !== 'ACME_ACCOUNT_DOES_NOT_EXIST') throw thrown;
       deps.log.warn('account_forgotten', { directoryUrl, error: thrown });
-      return attempt(false);
+      return attempt(account(authority, first));
+    }
+  }
+
+  async function askAdvice(issuer: CertificateAuthority, certId: string): Promise<RenewalInfo | undefined> {
+    const known = adviceDown.get(issuer.directoryUrl);
+    if (known) throw known;
+    try {
+      return await session(issuer).renewalInfo(certId);
+    } catch (thrown) {
+      if (CA_IS_DOWN.includes(toAutocertError(thrown).code)) adviceDown.set(issuer.directoryUrl, thrown);
+      throw thrown;
     }
   }
 
@@ -124,7 +205,8 @@ export function createAuthorities({
     async renewalAdvice(certificate, previous) {
       const issuer = authorities.find(({ directoryUrl }) => directoryUrl === certificate.directoryUrl);
       if (!issuer || certificate.certId === undefined) return undefined;
-      const offered = await session(issuer).renewalInfo(certificate.certId);
+      const { certId } = certificate;
+      const offered = await adviceSlots(() => askAdvice(issuer, certId));
       if (!offered) return undefined;
       const { suggestedWindow, explanationURL, retryAfter } = offered;
       const [start, end] = [suggestedWindow.start.toISOString(), suggestedWindow.end.toISOString()];

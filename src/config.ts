@@ -8,7 +8,7 @@ import { ConfigError, type ConfigProblem, quote } from './config/problem.ts';
 import { toNotify } from './config/notify.ts';
 import { checkRules } from './config/rules.ts';
 import { type CHANNELS, ConfigSchema, type KEY_TYPES, type ParsedConfig } from './config/schema.ts';
-import { type Environment, readTree } from './config/text.ts';
+import { type Environment, MAX_PROBLEMS, readTree } from './config/text.ts';
 import { nameFor, parseObjectUrl, type StoreLocation } from './config/values.ts';
 import { withoutRedundant } from './identifier.ts';
 import { Secret } from './secret.ts';
@@ -30,6 +30,8 @@ export interface CertificateAuthority {
   readonly caBundle: string | undefined;
   /** The common name of the root's issuer that the chain is to end in, where the CA offers alternatives. */
   readonly preferredChain: string | undefined;
+  /** The directory at which a validation that failed is tried first. */
+  readonly rehearsal: string | undefined;
 }
 
 export interface CertificateConfig {
@@ -111,14 +113,14 @@ export interface ParseOptions {
   readonly readFile?: (path: string) => string;
 }
 
-/** Text and environment as a Config. Throws ConfigError with every problem at once. */
+/** Text and environment as a Config. Throws ConfigError with every problem at once, of many the first hundred. */
 export function parseConfig(text: string, options: ParseOptions): Config {
   const tree = readTree(text, options.env);
   if (tree.value === undefined) throw new ConfigError(tree.problems);
   const result = v.safeParse(ConfigSchema, tree.value);
   const problems = [
-    ...(result.issues ?? []).flatMap((issue) => toProblems(issue, tree)),
-    ...checkRules(tree.value, options.region).map(({ path, found, ...problem }) =>
+    ...(result.issues ?? []).slice(0, MAX_PROBLEMS).flatMap((issue) => toProblems(issue, tree)),
+    ...checkRules(tree.value, options.region).slice(0, MAX_PROBLEMS).map(({ path, found, ...problem }) =>
       place({ ...problem, found }, path, tree),
     ),
   ];
@@ -137,7 +139,7 @@ export function parseConfig(text: string, options: ParseOptions): Config {
 function ordered(first: readonly ConfigProblem[], rest: readonly ConfigProblem[]): ConfigProblem[] {
   const known = new Set(first.map(({ path }) => path));
   const all = [...first, ...rest.filter(({ path }) => !known.has(path))];
-  return all.sort((a, b) => (a.line ?? 0) - (b.line ?? 0));
+  return all.sort((a, b) => (a.line ?? 0) - (b.line ?? 0)).slice(0, MAX_PROBLEMS);
 }
 
 function toConfig(parsed: ParsedConfig, files: ReadonlyMap<string, string>, givenRegion: string | undefined): Config {
@@ -180,6 +182,7 @@ function toAuthority(
     profile: ca.profile,
     caBundle: ca.caBundle === undefined ? inherited.caBundle : files.get(ca.caBundle),
     preferredChain: ca.preferredChain,
+    rehearsal: ca.rehearsal ?? rehearsalOf(ca.directoryUrl),
   };
 }
 

@@ -1,6 +1,7 @@
 import type { AcmeAccount } from './acme/account.ts';
 import { createPrivateKey } from './acme/keys.ts';
 import type { Authorization, Order } from './acme/objects.ts';
+import type { NewOrder } from './acme/order.ts';
 import { AcmeProblem } from './acme/problem.ts';
 import { createCsr } from './acme/signing.ts';
 import { type CertificateFacts, certificateFacts, checkIssued } from './certificate.ts';
@@ -13,6 +14,7 @@ import type { Quarantine } from './quarantine.ts';
 import {
   type CertificateRecord,
   deleteOrder,
+  emptyRecord,
   type OrderInProgress,
   readOrder,
   type Store,
@@ -48,6 +50,8 @@ export interface IssueContext {
   /** The CA offers ARI: only then does it know `replaces` (RFC 9773 section 5). */
   readonly offersRenewalInfo: boolean;
   readonly preferredChain: string | undefined;
+  /** The profile that orders at this CA name (draft-ietf-acme-profiles section 4). */
+  readonly profile: string | undefined;
   readonly store: Store;
   readonly solver: Solver;
   readonly ledger: Pick<Ledger, 'admit'>;
@@ -55,6 +59,9 @@ export interface IssueContext {
   readonly quarantine: Quarantine;
   readonly deps: Deps;
 }
+
+/** Milliseconds after which a valid order whose certificate cannot be had is given up. */
+const LONGEST_DOWNLOAD = 24 * 3_600_000;
 
 /** A challenge of the CA that is ours to answer. */
 type OpenChallenge = Challenge & { readonly url: string };
@@ -82,9 +89,7 @@ export async function issue(
     );
   }
   if (order.status !== 'valid') order = await account.pollOrder(order.url, ['valid']);
-  const pem = await account.certificate(order, { preferredChain: context.preferredChain });
-  const { identifiers } = spec;
-  const chain = checkIssued(pem, inProgress.privateKey, { identifiers, now: deps.now() });
+  const chain = await download(spec, { order, inProgress }, context);
   const facts = certificateFacts(chain);
   await writeBundle(store, spec.name, facts.fingerprint, { chain, privateKey: inProgress.privateKey });
   const issued: CertificateRecord = {
@@ -104,6 +109,25 @@ export async function issue(
   return issued;
 }
 
+/**
+ * The challenges alone, at a CA whose certificates are worth nothing: a validation that fails there costs nothing here.
+ * Throws what `issue` would have failed with. Nothing is finalized, and the authorizations are given back so that the
+ * next rehearsal is one.
+ */
+export async function rehearse(spec: CertificateSpec, context: IssueContext): Promise<void> {
+  const { account, deps } = context;
+  const record = emptyRecord(spec.name);
+  const opened = (await resume(spec, record, context)) ?? (await open(spec, record, context));
+  let { inProgress } = opened;
+  if (opened.order.status === 'pending') {
+    ({ inProgress } = await authorize(spec.name, opened.order, inProgress, context));
+  }
+  const { authorizations } = opened.order;
+  await Promise.allSettled(authorizations.map((url) => account.deactivateAuthorization(url)));
+  await forgetOrder(spec.name, inProgress, context);
+  deps.log.info('rehearsed', { name: spec.name, directoryUrl: context.directoryUrl });
+}
+
 interface OpenedOrder {
   readonly order: Order;
   readonly inProgress: OrderInProgress;
@@ -118,8 +142,8 @@ async function resume(
   const { account, store, deps, directoryUrl } = context;
   const inProgress = await readOrder(store, spec.name, directoryUrl, context.quarantine);
   if (!inProgress) return undefined;
-  const order = wants(spec, inProgress) ? await fetchOrder(inProgress, account) : undefined;
-  if (order && order.status !== 'invalid' && !(await isStored(order, record, context))) {
+  const order = wants(spec, context.profile, inProgress) ? await fetchOrder(inProgress, account) : undefined;
+  if (order && order.status !== 'invalid' && !(await isSpent(spec, { order, inProgress }, record, context))) {
     deps.log.info('order_resumed', { name: spec.name, order: order.url, status: order.status });
     return { order, inProgress };
   }
@@ -130,9 +154,9 @@ async function resume(
   return undefined;
 }
 
-function wants(spec: CertificateSpec, order: OrderInProgress): boolean {
+function wants(spec: CertificateSpec, profile: string | undefined, order: OrderInProgress): boolean {
   const sameNames = [...spec.identifiers].sort().join() === [...order.identifiers].sort().join();
-  return sameNames && spec.keyType === order.keyType && spec.profile === order.profile;
+  return sameNames && spec.keyType === order.keyType && profile === order.profile;
 }
 
 /** Undefined when the CA never got to answer newOrder, or does not know the order any more. */
@@ -146,10 +170,38 @@ async function fetchOrder({ url }: OrderInProgress, account: AcmeAccount): Promi
   }
 }
 
-/** A run that was killed after it saved the certificate leaves an order that has nothing more to give. */
-async function isStored(order: Order, { certificate }: CertificateRecord, { account }: IssueContext): Promise<boolean> {
-  if (order.status !== 'valid' || !certificate) return false;
-  return certificateFacts(await account.certificate(order)).fingerprint === certificate.fingerprint;
+/**
+ * Has a valid order nothing more to give? Its certificate was saved by a run that was killed right after; or it is one
+ * that nobody may use, and stays so; or the CA has not handed it out for a day.
+ */
+async function isSpent(
+  spec: CertificateSpec,
+  { order, inProgress }: OpenedOrder,
+  { certificate }: CertificateRecord,
+  context: IssueContext,
+): Promise<boolean> {
+  if (order.status !== 'valid') return false;
+  try {
+    const chain = await download(spec, { order, inProgress }, context);
+    return certificateFacts(chain).fingerprint === certificate?.fingerprint;
+  } catch (thrown) {
+    const error = toAutocertError(thrown);
+    const isOld = context.deps.now().getTime() - Date.parse(inProgress.createdAt) >= LONGEST_DOWNLOAD;
+    const isMissing = error.code === 'ACME_RESPONSE_INVALID' || (thrown instanceof AcmeProblem && thrown.status === 404);
+    if (error.code !== 'CERTIFICATE_INVALID' && !(isOld && isMissing)) throw thrown;
+    context.deps.log.warn('order_given_up', { name: spec.name, order: order.url, error });
+    return true;
+  }
+}
+
+/** The chain of a valid order, made fit for a CDN. Throws CERTIFICATE_INVALID. */
+async function download(
+  { identifiers }: CertificateSpec,
+  { order, inProgress }: OpenedOrder,
+  { account, preferredChain, deps }: IssueContext,
+): Promise<string> {
+  const pem = await account.certificate(order, { preferredChain });
+  return checkIssued(pem, inProgress.privateKey, { identifiers, now: deps.now() });
 }
 
 async function open(spec: CertificateSpec, record: CertificateRecord, context: IssueContext): Promise<OpenedOrder> {
@@ -160,7 +212,7 @@ async function open(spec: CertificateSpec, record: CertificateRecord, context: I
     directoryUrl,
     identifiers: [...spec.identifiers],
     keyType: spec.keyType,
-    profile: spec.profile,
+    profile: context.profile,
     replaces,
     privateKey: await createPrivateKey(spec.keyType),
     createdAt: deps.now().toISOString(),
@@ -181,30 +233,39 @@ function replaced(spec: CertificateSpec, { certificate }: CertificateRecord, dir
   return spec.identifiers.some((name) => certificate.identifiers.includes(name)) ? certificate.certId : undefined;
 }
 
-/**
- * A CA may refuse `replaces`, with whatever problem: the certificate was replaced already, or belongs to an account that
- * is gone. It is a courtesy to the CA and must never stand in the way of a renewal.
- */
+/** What the CA refuses is asked for once more without the part that it refused. */
 async function newOrder(
   spec: CertificateSpec,
   record: CertificateRecord,
   replaces: string | undefined,
   context: IssueContext,
 ): Promise<Order> {
-  const { account, ledger, lease, deps } = context;
-  const { identifiers, profile } = spec;
-  const request = { identifiers, ...(profile !== undefined && { profile }) };
-  if (replaces === undefined) return account.newOrder(request);
-  try {
-    return await account.newOrder({ ...request, replaces });
-  } catch (thrown) {
-    const unrelated = ['ACME_RATE_LIMITED', 'ACME_ACCOUNT_DOES_NOT_EXIST', 'ACME_USER_ACTION_REQUIRED'];
-    if (!(thrown instanceof AcmeProblem) || unrelated.includes(thrown.code)) throw thrown;
-    deps.log.warn('replaces_refused', { name: spec.name, error: thrown });
-    // Without it the order is exempt from no limit.
-    await ledger.admit({ spec, record, replaces: undefined }, lease);
-    return account.newOrder(request);
+  const { account, profile, ledger, lease, deps } = context;
+  let request: NewOrder = { identifiers: spec.identifiers, profile, replaces };
+  for (;;) {
+    try {
+      return await account.newOrder(request);
+    } catch (thrown) {
+      const part = dispensable(request, thrown);
+      if (part === undefined) throw thrown;
+      deps.log.warn(`${part}_refused`, { name: spec.name, [part]: request[part], error: toAutocertError(thrown) });
+      request = { ...request, [part]: undefined };
+      // Without `replaces` the order is exempt from no limit.
+      if (part === 'replaces') await ledger.admit({ spec, record, replaces: undefined }, lease);
+    }
   }
+}
+
+/**
+ * A profile that the CA no longer has must not cost the certificate: its default profile does. And a CA may refuse
+ * `replaces` with whatever problem: the certificate was replaced already, or belongs to an account that is gone. It is a
+ * courtesy to the CA and must never stand in the way of a renewal.
+ */
+function dispensable(request: NewOrder, thrown: unknown): 'profile' | 'replaces' | undefined {
+  if (!(thrown instanceof AcmeProblem)) return undefined;
+  if (thrown.code === 'ACME_INVALID_PROFILE' && request.profile !== undefined) return 'profile';
+  const unrelated = ['ACME_RATE_LIMITED', 'ACME_ACCOUNT_DOES_NOT_EXIST', 'ACME_USER_ACTION_REQUIRED'];
+  return request.replaces === undefined || unrelated.includes(thrown.code) ? undefined : 'replaces';
 }
 
 /** Answers what the CA asks, and takes every answer away again, whatever came of it. */

@@ -25,5 +25,5 @@ declare module '@alicloud/fc2' {
       options?: { rawBuf?: boolean },
     ): Promise<{ headers: Record<string, string | undefined>; data: unknown }>;
   }
-  export = Client;
+  export { Client as default };
 }

@@ -9,7 +9,7 @@ import {
   pathText,
   quote,
 } from './problem.ts';
-import type { Tree } from './text.ts';
+import { MAX_PROBLEMS, type Tree } from './text.ts';
 
 type Described = Omit<ConfigProblem, 'path' | 'line' | 'found'> & { readonly found?: string | undefined };
 
@@ -23,8 +23,8 @@ export function place(problem: Described, path: Path, tree: Tree): ConfigProblem
 export function valueAt(value: unknown, path: Path): unknown {
   let found = value;
   for (const part of path) {
-    if (typeof found !== 'object' || found === null) return undefined;
-    found = new Map(Object.entries(found)).get(String(part));
+    if (typeof found !== 'object' || found === null || !Object.hasOwn(found, part)) return undefined;
+    found = Reflect.get(found, part);
   }
   return found;
 }
@@ -36,7 +36,7 @@ export function toProblems(issue: v.BaseIssue<unknown>, tree: Tree): ConfigProbl
   // valibot names the first unknown key of a map only.
   const [map, known] = [valueAt(tree.value, path.slice(0, -1)), issue.message.split(', ')];
   if (Array.isArray(map)) return [place({ code: 'TYPE_WRONG', allowed: 'a map' }, path.slice(0, -1), tree)];
-  const unknown = Object.keys(Object(map)).filter((key) => !known.includes(key));
+  const unknown = Object.keys(Object(map)).filter((key) => !known.includes(key)).slice(0, MAX_PROBLEMS);
   return unknown.map((key) => unknownKey(known, [...path.slice(0, -1), key], tree));
 }
 

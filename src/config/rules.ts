@@ -36,7 +36,7 @@ function at(value: unknown, ...path: Path): unknown {
   let found = value;
   for (const part of path) {
     if (typeof found !== 'object' || found === null || !Object.hasOwn(found, part)) return undefined;
-    found = Object.entries(found).find(([key]) => key === String(part))?.[1];
+    found = Reflect.get(found, part);
   }
   return found;
 }

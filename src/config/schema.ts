@@ -140,12 +140,14 @@ const externalAccountBinding = map({
   ),
 });
 
+const directoryUrl = read(
+  'DIRECTORY_INVALID',
+  `an https URL, or one of ${Object.keys(DIRECTORIES).join(', ')}`,
+  parseDirectoryUrl,
+);
+
 const authority = {
-  directoryUrl: read(
-    'DIRECTORY_INVALID',
-    `an https URL, or one of ${Object.keys(DIRECTORIES).join(', ')}`,
-    parseDirectoryUrl,
-  ),
+  directoryUrl,
   externalAccountBinding: v.optional(externalAccountBinding),
   profile: v.optional(
     read(
@@ -156,6 +158,7 @@ const authority = {
   ),
   caBundle: v.optional(text),
   preferredChain: v.optional(text),
+  rehearsal: v.optional(directoryUrl),
 };
 
 const target = map({ type: v.optional(v.literal('cdn'), 'cdn'), domains: v.optional(v.array(domain)) });

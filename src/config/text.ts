@@ -26,9 +26,16 @@ export interface Tree {
 export type Environment = Readonly<Record<string, string | undefined>>;
 
 const MAX_BYTES = 1024 * 1024;
+/** Ten thousand certificates have some fifty thousand, and what costs time is the number of values, not of bytes. */
+const MAX_ENTRIES = 100_000;
+/** What the parser's lexer takes apart: some ten to an entry. Also the values that aliases multiply to. */
+const MAX_LEXEMES = 400_000;
+const MAX_VALUES = 200_000;
 const MAX_DEPTH = 20;
 const MAX_ALIASES = 100;
 const MAX_SYNTAX_PROBLEMS = 10;
+/** Nobody reads more of them, and a text can hold hundreds of thousands. */
+export const MAX_PROBLEMS = 100;
 /** A parser's stack holds up to three entries for one level of the text. */
 const MAX_STACK = MAX_DEPTH * 3 + 4;
 /** Keys that mean something to JavaScript itself. */
@@ -38,7 +45,8 @@ const TAGS: ReadonlySet<string> = new Set(
 );
 
 /**
- * YAML 1.2 (and so JSON) within limits: 1 MB, 20 levels, 100 aliases, no tags of its own, no merge keys, no key twice.
+ * YAML 1.2 (and so JSON) within limits: 1 MB, 100,000 entries, 20 levels, 100 aliases, no tags of its own, no merge keys,
+ * no key twice.
  * A text with a syntax error has no value.
  */
 export function readTree(text: string, environment: Environment): Tree {
@@ -51,7 +59,12 @@ export function readTree(text: string, environment: Environment): Tree {
   });
   const bytes = Buffer.byteLength(text);
   if (bytes > MAX_BYTES) return failed('TEXT_TOO_LARGE', `${bytes} bytes`, `at most ${MAX_BYTES} bytes`);
+  const entries = countEntries(text);
+  if (entries > MAX_ENTRIES)
+    return failed('TEXT_TOO_LARGE', `${entries} lines and entries`, `at most ${MAX_ENTRIES} lines and entries`);
   const document = compose(text, lines);
+  if (document === 'too many')
+    return failed('TEXT_TOO_LARGE', `more than ${MAX_LEXEMES} parts`, `at most ${MAX_LEXEMES} parts`);
   if (document === 'too deep')
     return failed('TEXT_TOO_DEEP', `more than ${MAX_DEPTH} levels`, `at most ${MAX_DEPTH} levels`);
   if (document === 'two documents') return failed('TEXT_SYNTAX', 'a second document', 'one document');
@@ -85,11 +98,25 @@ const SYNTAX: Readonly<Record<string, string>> = {
   BAD_ALIAS: 'an alias to an anchor that does not exist',
 };
 
-function compose(text: string, lines: LineCounter): Document.Parsed | 'too deep' | 'two documents' | undefined {
+/** Lines, and what stands between the commas of a flow collection: an upper bound of the values, at the cost of one look. */
+function countEntries(text: string): number {
+  let entries = 0;
+  for (const character of ['\n', ',', '[', '{']) {
+    for (let at = text.indexOf(character); at !== -1; at = text.indexOf(character, at + 1)) entries += 1;
+  }
+  return entries;
+}
+
+type Composed = Document.Parsed | 'too deep' | 'too many' | 'two documents' | undefined;
+
+function compose(text: string, lines: LineCounter): Composed {
   const parser = new Parser(lines.addNewLine);
   const tokens = [];
   lines.addNewLine(0);
+  let lexemes = 0;
   for (const lexeme of new Lexer().lex(text)) {
+    lexemes += 1;
+    if (lexemes > MAX_LEXEMES) return 'too many';
     for (const token of parser.next(lexeme)) tokens.push(token);
     // Composing is recursive: the stack is bounded before it is entered.
     if (parser.stack.length > MAX_STACK) return 'too deep';
@@ -111,7 +138,11 @@ function toTree(document: Document.Parsed, lines: LineCounter, environment: Envi
   const problems: ConfigProblem[] = [];
   const fromEnvironment = new Set<string>();
   const offsets = new Map<string, number>();
+  /** The last node of each anchor that was passed; yaml's own look-up walks through the whole document each time. */
+  const anchors = new Map<string, ParsedNode>();
+  let insideAlias = 0;
   let aliases = 0;
+  let values = 0;
 
   function problem(
     code: ConfigProblemCode,
@@ -120,12 +151,19 @@ function toTree(document: Document.Parsed, lines: LineCounter, environment: Envi
     found: string,
     allowed: string,
   ): void {
+    if (problems.length >= MAX_PROBLEMS) return;
     const line = offset === undefined ? undefined : lines.linePos(offset).line;
     problems.push({ code, path: pathText(path), found, allowed, line });
   }
 
   function plain(node: ParsedNode | null | undefined, path: Path): unknown {
     const offset = node?.range[0];
+    values += 1;
+    if (values > MAX_VALUES) {
+      if (values === MAX_VALUES + 1)
+        problem('TEXT_ALIASES', [], undefined, `more than ${MAX_VALUES} values`, `at most ${MAX_VALUES} values`);
+      return undefined;
+    }
     if (offset !== undefined && !offsets.has(pathText(path))) offsets.set(pathText(path), offset);
     if (path.length > MAX_DEPTH) {
       problem(
@@ -139,11 +177,17 @@ function toTree(document: Document.Parsed, lines: LineCounter, environment: Envi
     }
     if (isAlias(node)) {
       aliases += 1;
-      if (aliases <= MAX_ALIASES) return plain(node.resolve(document) as ParsedNode | undefined, path);
+      if (aliases <= MAX_ALIASES) {
+        insideAlias += 1;
+        const value = plain(anchors.get(node.source), path);
+        insideAlias -= 1;
+        return value;
+      }
       if (aliases === MAX_ALIASES + 1)
         problem('TEXT_ALIASES', path, offset, `more than ${MAX_ALIASES} aliases`, `at most ${MAX_ALIASES}`);
       return undefined;
     }
+    if (node?.anchor !== undefined && insideAlias === 0) anchors.set(node.anchor, node);
     if (node?.tag !== undefined && !TAGS.has(node.tag)) {
       problem('TEXT_TAG', path, offset, `the tag ${quote(node.tag)}`, 'no tags');
       return undefined;
@@ -162,6 +206,8 @@ function toTree(document: Document.Parsed, lines: LineCounter, environment: Envi
     for (const { key: keyNode, value } of items) {
       const key = isScalar(keyNode) ? keyNode.value : undefined;
       const offset = isScalar(keyNode) ? keyNode.range?.[0] : undefined;
+      if (isScalar(keyNode) && keyNode.anchor !== undefined && insideAlias === 0)
+        anchors.set(keyNode.anchor, keyNode as ParsedNode);
       if (typeof key !== 'string') {
         problem('KEY_REFUSED', path, offset, 'a key that is no text', 'texts as keys');
       } else if (REFUSED_KEYS.has(key)) {

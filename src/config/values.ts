@@ -29,6 +29,11 @@ export const DIRECTORIES: Readonly<Record<string, KnownDirectory>> = {
   litessl: { url: 'https://acme.litessl.com/acme/v2/directory', needsExternalAccountBinding: true },
 };
 
+/** The CA's own staging directory, where one can go there without another binding. */
+export function rehearsalOf(directoryUrl: string): string | undefined {
+  return directoryUrl === DIRECTORIES['letsencrypt']?.url ? DIRECTORIES['letsencrypt-staging']?.url : undefined;
+}
+
 /** A short name or an https URL, as the URL; undefined for anything else. */
 export function parseDirectoryUrl(text: string): string | undefined {
   if (Object.hasOwn(DIRECTORIES, text)) return DIRECTORIES[text]?.url;

@@ -9,7 +9,7 @@ import { toNotify } from './config/notify.ts';
 import { checkRules } from './config/rules.ts';
 import { type CHANNELS, ConfigSchema, type KEY_TYPES, type ParsedConfig } from './config/schema.ts';
 import { type Environment, MAX_PROBLEMS, readTree } from './config/text.ts';
-import { nameFor, parseObjectUrl, type StoreLocation } from './config/values.ts';
+import { nameFor, parseObjectUrl, rehearsalOf, type StoreLocation } from './config/values.ts';
 import { withoutRedundant } from './identifier.ts';
 import { Secret } from './secret.ts';
 

@@ -46,7 +46,7 @@ export type Admission =
 
 const HOUR = 3_600_000;
 const DAY = 24 * HOUR;
-/** The CA counts an order when it arrives, we when it leaves; and its clock is another one. */
+/** The CA counts an order when it arrives, we when it leaves; and its clock is another one. So the last token waits a little. */
 const MARGIN = 60_000;
 
 const LETS_ENCRYPT: Limits = {

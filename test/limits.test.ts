@@ -34,7 +34,7 @@ function spendingOf(admission: Admission): Spending {
 }
 
 /** Opens the orders one after the other at noon; all of them must be admitted. */
-function after(orders: readonly NewOrder[], spending: Spending = NOTHING): Spending {
+function opened(orders: readonly NewOrder[], spending: Spending = NOTHING): Spending {
   return orders.reduce((state, order) => spendingOf(admit(state, order, LETS_ENCRYPT, NOON)), spending);
 }
 
@@ -44,25 +44,15 @@ function times(count: number, order: (index: number) => NewOrder): NewOrder[] {
 
 describe('an order waits when the CA would refuse it', () => {
   test.each([
-    ['new orders per account', 300, (index: number) => orderFor([`www.domain-${index}.com`]), 36_000],
-    [
-      'new certificates per registered domain',
-      50,
-      (index: number) => orderFor([`n${index}.example.co.uk`]),
-      (7 * DAY) / 50,
-    ],
-    [
-      'new certificates per exact set of identifiers',
-      5,
-      () => orderFor(['example.com', '*.example.com']),
-      (7 * DAY) / 5,
-    ],
-  ])('%s: %i at once, and one more when a token is back', (title, count, order, refill) => {
-    const full = after(times(count, order));
+    ['new orders per account', 298, (index: number) => orderFor([`www.domain-${index}.com`]), 24_000],
+    ['new certificates per registered domain', 49, (index: number) => orderFor([`n${index}.example.co.uk`]), MINUTE],
+    ['new certificates per exact set of identifiers', 4, () => orderFor(['example.com', '*.example.com']), MINUTE],
+  ])('%s: %i at once, and the last after a minute', (title, count, order, wait) => {
+    const full = opened(times(count, order));
     const next = admit(full, order(count), LETS_ENCRYPT, NOON);
-    expect(next).toEqual({ notBefore: later(refill + MINUTE), limit: expect.stringContaining(title) });
-    expect(admit(full, order(count), LETS_ENCRYPT, later(refill + MINUTE))).toHaveProperty('spending');
-    expect(admit(full, order(count), LETS_ENCRYPT, later(refill + MINUTE - 1))).toHaveProperty('notBefore');
+    expect(next).toEqual({ notBefore: later(wait), limit: expect.stringContaining(title) });
+    expect(admit(full, order(count), LETS_ENCRYPT, later(wait))).toHaveProperty('spending');
+    expect(admit(full, order(count), LETS_ENCRYPT, later(wait - 1))).toHaveProperty('notBefore');
   });
 
   test('five failed validations of one name, and another name is free', () => {
@@ -87,20 +77,26 @@ describe('an order waits when the CA would refuse it', () => {
   });
 
   test('the last of several limits decides', () => {
-    const busy = after(
-      times(5, () => orderFor(['example.com'])),
-      after(times(45, (n) => orderFor([`${n}.example.com`]))),
+    const spent = spendingOf(
+      admit(opened(times(4, () => orderFor(['example.com']))), orderFor(['example.com']), LETS_ENCRYPT, later(MINUTE)),
     );
-    expect(admit(busy, orderFor(['example.com']), LETS_ENCRYPT, NOON)).toMatchObject({
+    const busy = times(44, (n) => orderFor([`${n}.example.com`])).reduce(
+      (state, order) => spendingOf(admit(state, order, LETS_ENCRYPT, later(MINUTE))),
+      spent,
+    );
+    expect(admit(busy, orderFor(['new.example.com']), LETS_ENCRYPT, later(MINUTE))).toMatchObject({
+      notBefore: later(2 * MINUTE),
+    });
+    expect(admit(busy, orderFor(['example.com']), LETS_ENCRYPT, later(MINUTE))).toMatchObject({
       notBefore: later((7 * DAY) / 5 + MINUTE),
     });
   });
 });
 
 describe('renewals', () => {
-  const busy = after(
-    times(50, (n) => orderFor([`${n}.example.com`])),
-    after(times(250, (n) => orderFor([`${n}-domain.com`]))),
+  const busy = opened(
+    times(49, (n) => orderFor([`${n}.example.com`])),
+    opened(times(249, (n) => orderFor([`${n}-domain.com`]))),
   );
 
   test('within the window of ARI are exempt and not counted', () => {
@@ -119,7 +115,7 @@ describe('renewals', () => {
   });
 
   test('count for the exact set of identifiers', () => {
-    const renewed = after(times(5, () => orderFor(['example.com'], 'late-renewal')));
+    const renewed = opened(times(4, () => orderFor(['example.com'], 'late-renewal')));
     expect(admit(renewed, orderFor(['example.com'], 'late-renewal'), LETS_ENCRYPT, NOON)).toHaveProperty('notBefore');
   });
 });
@@ -158,14 +154,14 @@ describe('what the CA said', () => {
 });
 
 test('what came to nothing is given back, but for the order itself', () => {
-  const before = after(times(5, () => orderFor(['example.com'])));
+  const before = opened(times(4, () => orderFor(['example.com'])));
   const given = withRefund(before, orderFor(['example.com']), LETS_ENCRYPT, NOON);
   expect(admit(given, orderFor(['example.com']), LETS_ENCRYPT, NOON)).toHaveProperty('spending');
   expect(given.used['orders']).toBe(before.used['orders']);
 });
 
 test('a bucket that is full again is not kept', () => {
-  const spent = after([orderFor(['example.com'])]);
+  const spent = opened([orderFor(['example.com'])]);
   const week = spendingOf(admit(spent, orderFor(['example.org']), LETS_ENCRYPT, later(7 * DAY)));
   expect(Object.keys(week.used).filter((bucket) => bucket.includes('example.com'))).toEqual([]);
   expect(Object.keys(week.used)).toHaveLength(3);

@@ -26,10 +26,16 @@ const CLASSES = new Map(
     .map((type) => [type.ROS_RESOURCE_TYPE_NAME, type]),
 );
 
-/** Undefined for a type that nobody defines. */
+const INSTANCES = new Map<string, object>();
+
+/** One empty resource of the type, only to be asked; undefined for a type that nobody defines. */
 function instanceOf(type: string): object | undefined {
+  const known = INSTANCES.get(type);
   const Resource = CLASSES.get(type);
-  return Resource && new Resource(new Stack(new App(), 'stack'), 'resource', {}, true);
+  if (known || !Resource) return known;
+  const made = new Resource(new Stack(new App(), 'stack'), 'resource', {}, true);
+  INSTANCES.set(type, made);
+  return made;
 }
 
 /** What Fn::GetAtt may ask of a type. */

@@ -25,6 +25,7 @@ declare module '@alicloud/fc2' {
       options?: { rawBuf?: boolean },
     ): Promise<{ headers: Record<string, string | undefined>; data: unknown }>;
   }
+
   // biome-ignore lint/style/noDefaultExport: it declares what the SDK exports.
   export { Client as default };
 }

@@ -1,4 +1,4 @@
-import { alert, type AlertResult } from '../src/alert.ts';
+import { type AlertResult, alert } from '../src/alert.ts';
 import { type FunctionContext, invocationOf } from './context.ts';
 
 /** FC's failure destination of the other functions: tells a person which run failed, why, and where its log is. */

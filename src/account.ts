@@ -25,7 +25,8 @@ export async function openAccount(
     contact: authority.contact,
     termsOfServiceAgreed: authority.termsOfServiceAgreed,
   });
-  if (account.url !== stored.url) await writeAccount(store, { ...stored, url: account.url }, kid);
+  // Also what is there already: after a change of the encryption key nothing else would write it with the new one.
+  await writeAccount(store, { ...stored, url: account.url }, kid);
   return account;
 }
 

@@ -48,7 +48,7 @@ const VALIDATION_FAILED = [
   'ACME_TLS',
   'ACME_UNAUTHORIZED',
 ];
-/** Questions for advice at once; the transport has as many connections for all that is asked. */
+/** Questions for advice at once, as many as the transport sends. After as many failures no more are asked in this run. */
 const ADVICE_AT_ONCE = 8;
 
 export function createAuthorities({
@@ -64,8 +64,8 @@ export function createAuthorities({
   const ledgers = new Map<string, Ledger>();
   /** CAs that were found to be down in this run: the other certificates do not wait for them anew. */
   const down = new Map<string, AutocertError>();
-  /** CAs that gave no advice: of many certificates, each would wait for its own time-out. */
-  const adviceDown = new Map<string, unknown>();
+  /** How often a CA gave no advice: of many certificates, each would wait for its own time-out. */
+  const unadvised = new Map<string, number>();
   const adviceSlots = pLimit(ADVICE_AT_ONCE);
 
   function session({ directoryUrl, caBundle }: CertificateAuthority): AcmeSession {
@@ -101,7 +101,8 @@ export function createAuthorities({
     quarantine: Quarantine,
   ): Promise<void> {
     const { rehearsal, profile, contact, caBundle, termsOfServiceAgreed } = authority;
-    if (rehearsal === undefined || !VALIDATION_FAILED.includes(record.failures?.code ?? '')) return;
+    const isDue = VALIDATION_FAILED.includes(record.failures?.code ?? '');
+    if (!isDue || rehearsal === undefined || down.has(rehearsal)) return;
     const stage: CertificateAuthority = {
       directoryUrl: rehearsal,
       contact,
@@ -119,7 +120,7 @@ export function createAuthorities({
         offersRenewalInfo: false,
         preferredChain: undefined,
         profile,
-        store,
+        store: lease.store,
         solver,
         ledger: { admit: async () => {} },
         lease,
@@ -127,8 +128,10 @@ export function createAuthorities({
         deps,
       });
     } catch (thrown) {
-      const { code } = toAutocertError(thrown);
-      deps.log.warn('rehearsal_failed', { name: spec.name, directoryUrl: rehearsal, error: toAutocertError(thrown) });
+      const error = toAutocertError(thrown);
+      const { code } = error;
+      deps.log.warn('rehearsal_failed', { name: spec.name, directoryUrl: rehearsal, error });
+      if (CA_IS_DOWN.includes(code)) down.set(rehearsal, error);
       if (VALIDATION_FAILED.includes(code) || !code.startsWith('ACME_')) throw thrown;
     }
   }
@@ -146,7 +149,7 @@ export function createAuthorities({
     const offersRenewalInfo = renewalInfo !== undefined;
     // The certificate's own profile is one of the first CA; another has never heard of it.
     const profile = authority === authorities[0] ? spec.profile : authority.profile;
-    const shared = { directoryUrl, preferredChain, offersRenewalInfo, profile, store, quarantine, deps };
+    const shared = { directoryUrl, preferredChain, offersRenewalInfo, profile, store: lease.store, quarantine, deps };
     const first = account(authority);
     const attempt = async (opening: ReturnType<typeof openAccount>) => {
       const opened = await opening;
@@ -171,12 +174,13 @@ export function createAuthorities({
   }
 
   async function askAdvice(issuer: CertificateAuthority, certId: string): Promise<RenewalInfo | undefined> {
-    const known = adviceDown.get(issuer.directoryUrl);
-    if (known) throw known;
+    const { directoryUrl } = issuer;
+    const failures = unadvised.get(directoryUrl) ?? 0;
+    if (failures >= ADVICE_AT_ONCE) return undefined;
     try {
       return await session(issuer).renewalInfo(certId);
     } catch (thrown) {
-      if (CA_IS_DOWN.includes(toAutocertError(thrown).code)) adviceDown.set(issuer.directoryUrl, thrown);
+      if (CA_IS_DOWN.includes(toAutocertError(thrown).code)) unadvised.set(directoryUrl, failures + 1);
       throw thrown;
     }
   }

@@ -93,11 +93,25 @@ function dnsNames(certificate: X509Certificate): string[] {
 }
 
 function isSelfSigned(certificate: X509Certificate): boolean {
-  return certificate.subject === certificate.issuer && certificate.verify(certificate.publicKey);
+  return certificate.subject === certificate.issuer && isSignedBy(certificate, certificate);
+}
+
+function isSignedBy(certificate: X509Certificate, issuer: X509Certificate): boolean {
+  const publicKey = publicKeyOf(issuer);
+  return publicKey !== undefined && certificate.verify(publicKey);
+}
+
+/** Undefined for a key that OpenSSL cannot read: it says so only now, not when the certificate is read. */
+function publicKeyOf(certificate: X509Certificate): KeyObject | undefined {
+  try {
+    return certificate.publicKey;
+  } catch {
+    return undefined;
+  }
 }
 
 function keyTypeOf(certificate: X509Certificate): KeyType | undefined {
-  const { asymmetricKeyType, asymmetricKeyDetails } = certificate.publicKey;
+  const { asymmetricKeyType, asymmetricKeyDetails } = publicKeyOf(certificate) ?? {};
   if (asymmetricKeyType === 'rsa') {
     const bits = asymmetricKeyDetails?.modulusLength;
     return bits === 2048 ? 'rsa2048' : bits === 3072 ? 'rsa3072' : bits === 4096 ? 'rsa4096' : undefined;
@@ -149,7 +163,8 @@ export function checkIssued(
   const certificates = parseCertificates(chain);
   const [leaf] = certificates;
   if (leaf === undefined) throw invalid('is empty');
-  if (!leaf.checkPrivateKey(readPrivateKey(privateKey))) throw invalid('is for another private key');
+  if (!publicKeyOf(leaf) || !leaf.checkPrivateKey(readPrivateKey(privateKey)))
+    throw invalid('is for another private key');
   const names = dnsNames(leaf);
   const missing = expected.identifiers.filter((identifier) => !covers(names, identifier));
   if (missing.length > 0) throw invalid(`does not name ${missing.join(', ')}`);
@@ -158,7 +173,7 @@ export function checkIssued(
   if (certificates.length === 1) throw invalid('comes without the intermediate certificate that signed it');
   certificates.slice(1).forEach((issuer, index) => {
     const subject = certificates[index];
-    if (subject && issuer.ca && subject.checkIssued(issuer) && subject.verify(issuer.publicKey)) return;
+    if (subject && issuer.ca && subject.checkIssued(issuer) && isSignedBy(subject, issuer)) return;
     throw invalid(`has a chain out of order: certificate ${index + 2} did not sign certificate ${index + 1}`);
   });
   return certificates

@@ -4,8 +4,8 @@ import { fileURLToPath } from 'node:url';
 import * as v from 'valibot';
 import { caBundlePaths, readBundle } from './config/bundle.ts';
 import { place, toProblems } from './config/issues.ts';
-import { ConfigError, type ConfigProblem, quote } from './config/problem.ts';
 import { toNotify } from './config/notify.ts';
+import { ConfigError, type ConfigProblem, quote } from './config/problem.ts';
 import { checkRules } from './config/rules.ts';
 import { type CHANNELS, ConfigSchema, type KEY_TYPES, type ParsedConfig } from './config/schema.ts';
 import { type Environment, MAX_PROBLEMS, readTree } from './config/text.ts';
@@ -120,9 +120,9 @@ export function parseConfig(text: string, options: ParseOptions): Config {
   const result = v.safeParse(ConfigSchema, tree.value);
   const problems = [
     ...(result.issues ?? []).slice(0, MAX_PROBLEMS).flatMap((issue) => toProblems(issue, tree)),
-    ...checkRules(tree.value, options.region).slice(0, MAX_PROBLEMS).map(({ path, found, ...problem }) =>
-      place({ ...problem, found }, path, tree),
-    ),
+    ...checkRules(tree.value, options.region)
+      .slice(0, MAX_PROBLEMS)
+      .map(({ path, found, ...problem }) => place({ ...problem, found }, path, tree)),
   ];
   const files = new Map<string, string>();
   for (const path of caBundlePaths(tree.value)) {

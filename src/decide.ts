@@ -43,6 +43,9 @@ export interface DecisionContext {
  */
 export type Intent = 'renew' | 'redeploy' | 'react';
 
+/** Milliseconds. */
+const DAY = 86_400_000;
+
 type Rule = (observation: Observation, context: DecisionContext) => Decision | undefined;
 
 /** What is to be done for one certificate: the first rule that has an opinion. Pure. */
@@ -269,12 +272,17 @@ function triesOf({ count }: Failures): string {
   return count === 1 ? 'The last try' : `${count} tries`;
 }
 
-/** RFC 9773 section 4.2, step 3: renew when the selected time would pass before the next wake-up. */
+/**
+ * RFC 9773 section 4.2, step 3: renew when the selected time would pass before the next wake-up. A CA that wants also the
+ * successor back at once may be wrong about all of them: it is followed once a day, not at every wake-up.
+ */
 function selectedTimeReached(
-  { record: { advice } }: Observation,
+  { record: { certificate, advice } }: Observation,
   { now, interval }: DecisionContext,
 ): Decision | undefined {
   if (!advice || Date.parse(advice.selectedTime) > now.getTime() + interval) return undefined;
+  const isAgain = certificate?.replacedAtOnce === true && new Date(advice.end) <= now;
+  if (isAgain && now.getTime() < Date.parse(certificate.notBefore) + DAY) return undefined;
   const why = advice.explanationURL ? `; the CA explains at ${advice.explanationURL}` : '';
   return renew('SelectedTimeReached', `The CA suggests a renewal at ${advice.selectedTime}${why}.`);
 }

@@ -100,7 +100,7 @@ export async function deploy(
         return { domain: domain.domain, status: 'skipped', reason: 'a later certificate of ours is in place' };
       }
       try {
-        refuseWorse(domain, certificateFacts(certificate.chain), context);
+        await refuseWorse(domain, certificateFacts(certificate.chain), context);
         await context.lease.check();
         const deployed = await context.target.deploy(domain.domain, certificate);
         context.deps.log.info('deployed', { name: observation.spec.name, domain: domain.domain, ...deployed });
@@ -143,17 +143,24 @@ export function domainNotFound(domain: string): AutocertError {
  * good certificate only when that is forced by name. That one from elsewhere which lasts longer stays where discovery
  * found it is decided by `deployable`. Throws WORSE_CERTIFICATE.
  */
-function refuseWorse(
+async function refuseWorse(
   { domain, configured }: DomainObservation,
   next: CertificateFacts,
-  { forced, deps }: DeployContext,
-): void {
+  { forced, target, deps }: DeployContext,
+): Promise<void> {
   if (!covers(next.identifiers, domain)) throw worse(domain, 'does not cover it');
   if (next.notAfter <= deps.now()) throw worse(domain, 'has ended');
-  const hasGood = configured?.facts && isGood(configured.facts, domain, deps.now());
-  if (hasGood && !forced && isStagingIssuer(next.issuer)) {
+  if (forced || !configured || !isStagingIssuer(next.issuer)) return;
+  // Nobody has looked at the one in place yet where the account's list agreed with the record.
+  const facts = configured.facts ?? (await factsInPlace(domain, target));
+  if (facts && isGood(facts, domain, deps.now())) {
     throw worse(domain, 'is from a staging CA, and a good one is in place');
   }
+}
+
+async function factsInPlace(domain: string, target: Target): Promise<CertificateFacts | undefined> {
+  const current = await target.current(domain);
+  return current && certificateFacts(current.pem);
 }
 
 function worse(domain: string, why: string): AutocertError {

@@ -1,3 +1,5 @@
+import { withoutSecrets } from './redact.ts';
+
 /** Every code an error of ours can carry. A code is never reused for another meaning. */
 export const ERROR_CODES = [
   // The configuration and the start of a run.
@@ -112,6 +114,7 @@ export interface AutocertErrorInit {
   readonly requestId?: string | undefined;
 }
 
+/** Nothing secret is in it, whatever it was made of: texts of servers and foreign errors are cleaned here. */
 export class AutocertError extends Error {
   override readonly name: string = 'AutocertError';
   readonly code: ErrorCode;
@@ -121,13 +124,26 @@ export class AutocertError extends Error {
   readonly requestId: string | undefined;
 
   constructor(init: AutocertErrorInit) {
-    super(init.message, init.cause === undefined ? undefined : { cause: init.cause });
+    super(withoutSecrets(init.message), init.cause === undefined ? undefined : { cause: told(init.cause, 0) });
     this.code = init.code;
     this.retryable = init.retryable;
-    this.remedy = init.remedy;
+    this.remedy = withoutSecrets(init.remedy);
     this.retryAfter = init.retryAfter;
-    this.requestId = init.requestId;
+    this.requestId = init.requestId === undefined ? undefined : withoutSecrets(init.requestId);
   }
+}
+
+const DEEPEST_CAUSE = 8;
+
+/** A foreign error has requests, headers and URLs hanging on it: of those only what it is called, says and was at stays. */
+function told(cause: unknown, depth: number): unknown {
+  if (cause instanceof AutocertError) return cause;
+  if (!(cause instanceof Error)) return typeof cause === 'string' ? withoutSecrets(cause) : typeof cause;
+  const inner =
+    cause.cause === undefined || depth >= DEEPEST_CAUSE ? undefined : { cause: told(cause.cause, depth + 1) };
+  const copy = new Error(withoutSecrets(cause.message), inner);
+  const code = 'code' in cause && typeof cause.code === 'string' ? { code: withoutSecrets(cause.code) } : {};
+  return Object.assign(copy, { name: cause.name, stack: withoutSecrets(cause.stack ?? ''), ...code });
 }
 
 /** Anything thrown, as one of ours. What is not ours is a defect of this program and is reported as such. */

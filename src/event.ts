@@ -34,8 +34,9 @@ export function parseRenewEvent(event: Uint8Array): RenewEvent {
   throw invalid(`${v.getDotPath(issue) ?? 'it'}: ${issue.message}`);
 }
 
-/** Undefined for a text that does not even begin like an object; throws for one that does and is none. */
+/** Undefined for a text that does not even begin like an object or a list; throws for one that does and is no object. */
 function parseObject(text: string): Record<string, unknown> | undefined {
+  if (text.trimStart().startsWith('[')) throw invalid('it is a list');
   if (!text.trimStart().startsWith('{')) return undefined;
   try {
     return JSON.parse(text);

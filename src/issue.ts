@@ -95,7 +95,10 @@ export async function issue(
   const issued: CertificateRecord = {
     version: 1,
     name: spec.name,
-    certificate: toStored(spec, facts, directoryUrl),
+    certificate: {
+      ...toStored(spec, facts, directoryUrl),
+      ...(isWantedBack(record, deps.now()) && { replacedAtOnce: true }),
+    },
     deployed: record.deployed,
   };
   await writeRecord(store, issued);
@@ -187,7 +190,8 @@ async function isSpent(
   } catch (thrown) {
     const error = toAutocertError(thrown);
     const isOld = context.deps.now().getTime() - Date.parse(inProgress.createdAt) >= LONGEST_DOWNLOAD;
-    const isMissing = error.code === 'ACME_RESPONSE_INVALID' || (thrown instanceof AcmeProblem && thrown.status === 404);
+    const isMissing =
+      error.code === 'ACME_RESPONSE_INVALID' || (thrown instanceof AcmeProblem && thrown.status === 404);
     if (error.code !== 'CERTIFICATE_INVALID' && !(isOld && isMissing)) throw thrown;
     context.deps.log.warn('order_given_up', { name: spec.name, order: order.url, error });
     return true;
@@ -329,12 +333,21 @@ async function forgetOrder(name: string, inProgress: OrderInProgress, context: I
   deps.log.warn('challenge_left_behind', { name, identifiers: left.map(({ identifier }) => identifier) });
 }
 
-/** Gives what could not be taken away: the next run tries again. */
+/**
+ * Gives what could not be taken away: the next run tries again. When another run has taken over, what it knows of is its
+ * own by now: it answers the same challenges with the same values.
+ */
 async function cleanUp(
   name: string,
-  { challenges }: OrderInProgress,
-  { solver, deps }: IssueContext,
+  { challenges: presented, directoryUrl }: OrderInProgress,
+  { solver, store, lease, quarantine, deps }: IssueContext,
 ): Promise<OrderInProgress['challenges']> {
+  const isLost = await lease.check().then(
+    () => false,
+    (thrown) => toAutocertError(thrown).code === 'LEASE_LOST',
+  );
+  const theirs = isLost ? ((await readOrder(store, name, directoryUrl, quarantine))?.challenges ?? []) : [];
+  const challenges = presented.filter(({ token }) => !theirs.some((one) => one.token === token));
   const results = await Promise.allSettled(challenges.map((challenge) => solver.cleanUp(challenge)));
   for (const result of results) {
     if (result.status === 'rejected') deps.log.warn('clean_up_failed', { name, error: toAutocertError(result.reason) });
@@ -346,6 +359,10 @@ async function cleanUp(
 async function allOrFirstError(promises: readonly Promise<unknown>[]): Promise<void> {
   const failure = (await Promise.allSettled(promises)).find((result) => result.status === 'rejected');
   if (failure) throw failure.reason;
+}
+
+function isWantedBack({ advice }: CertificateRecord, now: Date): boolean {
+  return advice !== undefined && new Date(advice.end) <= now;
 }
 
 function toStored(spec: CertificateSpec, facts: CertificateFacts, directoryUrl: string): StoredCertificate {

@@ -9,6 +9,13 @@ export interface Lease {
   readonly fence: number;
   /** Throws LEASE_LOST when another run holds the lease by now: asked before each side effect. */
   check(): Promise<void>;
+  /**
+   * The store for the holder's own writes and deletions: each of them asks `check` first. Between that answer and the
+   * write another run may still take over, for stores have no write that depends on another object; what is written in
+   * that moment is what the holder knew, and the next run compares it with what the CA, the CDN and the edges say.
+   */
+  readonly store: Store;
+  /** Does nothing when another run holds the lease by now. */
   release(): Promise<void>;
 }
 
@@ -48,20 +55,26 @@ export async function takeLease(
   const taken = await store.put(leaseKey(fence), encode(state), { ifAbsent: true });
   if (!taken) throw held('another run', expiresAt.toISOString());
   for (const key of await store.list(PREFIX)) if (fenceOf(key) < fence) await store.delete(key);
+  const isHeld = async () => (await lastLease(store)) === fence;
+  const check = async () => {
+    if (!(await isHeld())) throw lost();
+  };
   return {
     fence,
-    async check() {
-      if ((await lastLease(store)) === fence) return;
-      throw new AutocertError({
-        code: 'LEASE_LOST',
-        message: 'Another run took over while this one was stopped; this one changes nothing any more.',
-        retryable: false,
-        remedy:
-          'Nothing: the other run does the work. If it happens again, give the function a reserved concurrency of 1.',
-      });
+    check,
+    store: {
+      ...store,
+      async put(key, bytes, options) {
+        await check();
+        return store.put(key, bytes, options);
+      },
+      async delete(key) {
+        await check();
+        await store.delete(key);
+      },
     },
     async release() {
-      await store.put(leaseKey(fence), encode({ ...state, released: true }));
+      if (await isHeld()) await store.put(leaseKey(fence), encode({ ...state, released: true }));
     },
   };
 }
@@ -77,6 +90,15 @@ function leaseKey(fence: number): string {
 
 function fenceOf(key: string): number {
   return Number.parseInt(key.slice(PREFIX.length), 10) || 0;
+}
+
+function lost(): AutocertError {
+  return new AutocertError({
+    code: 'LEASE_LOST',
+    message: 'Another run took over while this one was stopped; this one changes nothing any more.',
+    retryable: false,
+    remedy: 'Nothing: the other run does the work. If it happens again, give the function a reserved concurrency of 1.',
+  });
 }
 
 function held(holder: string, expiresAt: string): AutocertError {

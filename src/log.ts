@@ -1,6 +1,7 @@
 import pino from 'pino';
 import type { Logger } from './deps.ts';
 import { AutocertError } from './errors.ts';
+import { remember, withoutSecrets } from './redact.ts';
 import { Secret } from './secret.ts';
 
 export interface LoggerOptions {
@@ -15,8 +16,6 @@ export interface LoggerOptions {
 }
 
 const REDACTED = '[redacted]';
-/** A shorter text would take innocent ones with it. */
-const SHORTEST_SECRET = 6;
 /** Function Compute cuts a log line at 32 KB. */
 const LONGEST_LINE = 30_000;
 const LONGEST_TEXT = 4_000;
@@ -101,75 +100,12 @@ function errorFields(error: Error): Record<string, unknown> {
   return { code, message, remedy, retryable, ...(requestId !== undefined && { requestId }), ...chain };
 }
 
-/** Takes PEM private keys and the known secrets out of a text: as they are, in JSON, in a URL, in base64. */
+/** As `withoutSecrets`, for these secrets in any case: what an instance remembers is bounded. */
 export function createRedactor(secrets: readonly Secret[]): (text: string) => string {
-  let known: readonly string[] = [];
-  let of = -1;
+  let of = 0;
   return (text) => {
-    if (of !== secrets.length) {
-      known = [...new Set(secrets.flatMap((secret) => forms(secret.reveal())))].sort((a, b) => b.length - a.length);
-      of = secrets.length;
-    }
-    let clean = withoutPrivateKeys(text);
-    for (const form of known) clean = clean.replaceAll(form, REDACTED);
-    return clean;
+    if (of !== secrets.length) for (const secret of secrets) remember(secret.reveal());
+    of = secrets.length;
+    return withoutSecrets(text);
   };
-}
-
-const KEY_BEGIN = /-----BEGIN (?:[A-Z0-9]{1,20} ){0,3}PRIVATE KEY-----/g;
-const KEY_END = 'PRIVATE KEY-----';
-
-/** Whole blocks, and what is left of a block that is cut off. No expression spans the block: that would be slow. */
-function withoutPrivateKeys(text: string): string {
-  let clean = '';
-  let at = 0;
-  for (const { index, 0: begin } of text.matchAll(KEY_BEGIN)) {
-    if (index < at) continue;
-    const end = text.indexOf(KEY_END, index + begin.length);
-    // In a JSON line the text ends at the next quotation mark at the latest.
-    const quote = text.indexOf('"', index);
-    const stop = end === -1 ? (quote === -1 ? text.length : quote) : end + KEY_END.length;
-    clean += text.slice(at, index) + REDACTED;
-    at = stop;
-  }
-  return clean + text.slice(at);
-}
-
-function forms(value: string): string[] {
-  if (value.length < SHORTEST_SECRET) return [];
-  const json = JSON.stringify(value).slice(1, -1);
-  const encoded = percentEncoded(value);
-  const texts = [
-    value,
-    json,
-    JSON.stringify(json).slice(1, -1),
-    encoded,
-    formEncoded(encoded),
-    percentEncoded(encoded),
-  ];
-  return [...texts, ...base64Forms(Buffer.from(value))].filter((form) => form.length >= SHORTEST_SECRET);
-}
-
-/** As RFC 3986 wants it, the characters included that encodeURIComponent leaves. */
-function percentEncoded(value: string): string {
-  // Through UTF-8, which has no lone surrogates: those would make it throw.
-  return encodeURIComponent(Buffer.from(value).toString()).replace(
-    /[!'()*]/g,
-    (char) => `%${char.charCodeAt(0).toString(16).toUpperCase()}`,
-  );
-}
-
-function formEncoded(encoded: string): string {
-  return encoded.replaceAll('%20', '+');
-}
-
-/** Also inside a longer text, where it may begin at any of three places; the characters it shares with its neighbours stay. */
-function base64Forms(bytes: Buffer): string[] {
-  return [0, 1, 2].flatMap((shift) => {
-    const text = Buffer.concat([Buffer.alloc(shift), bytes]).toString('base64');
-    const from = Math.ceil((shift * 8) / 6);
-    const to = Math.floor(((shift + bytes.length) * 8) / 6);
-    const inner = text.slice(from, to);
-    return [inner, inner.replaceAll('+', '-').replaceAll('/', '_')];
-  });
 }

@@ -146,6 +146,8 @@ function stateOf(outcome: Outcome, report: RunReport, context: NoticeContext): S
   if (status === 'deferred' && !backsOff) return [];
   const { failures, endsAt } = standing ?? {};
   const isInventory = error?.step === 'inventory';
+  // What was asked for by a name that there is not is the asker's affair, not the configuration's.
+  if (isInventory && !context.full) return [];
   return [
     {
       key: isInventory ? INVENTORY + error.message : name,

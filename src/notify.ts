@@ -1,7 +1,7 @@
 import type { NotifyingConfig } from './config/notify.ts';
 import type { Deps } from './deps.ts';
 import { toAutocertError } from './errors.ts';
-import { mayTellBlindly, NOTHING_TOLD, noticesOf, type Notice, type Told, ToldSchema } from './notices.ts';
+import { mayTellBlindly, NOTHING_TOLD, type Notice, noticesOf, type Told, ToldSchema } from './notices.ts';
 import { asDead, type Channels, type Delivery } from './notify/deliver.ts';
 import { noticeMessage } from './notify/wording.ts';
 import { readIndex, readJson, type Store, writeJson } from './record.ts';

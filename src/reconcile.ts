@@ -200,20 +200,22 @@ async function act(planned: readonly (Plan | Outcome)[], index: Index, context: 
   const done = new Map<string, Outcome>();
   try {
     const lease = await takeLease(ports.store, request.runId, new Date(deps.deadline.getTime() + LEASE_MARGIN), deps);
+    const { store } = lease;
+    const holding: RunContext = { ...context, ports: { ...ports, store } };
     try {
       const records = new Map(index.records);
       for (const plan of planned.filter(isPlan)) records.set(plan.spec.name, plan.record);
-      await writeIndex(ports.store, { working: [...unseen, ...work.map(({ spec }) => spec.name)], records });
+      await writeIndex(store, { working: [...unseen, ...work.map(({ spec }) => spec.name)], records });
       const slots = pLimit(ORDERS_AT_ONCE);
       await Promise.all(
         [...work].sort(endsFirst).map(async (plan) => {
-          const { outcome, record } = await reconcileOne(plan, lease, slots, context);
+          const { outcome, record } = await reconcileOne(plan, lease, slots, holding);
           deps.log.info('certificate_finished', { name: outcome.name, status: outcome.status });
           done.set(plan.spec.name, withStanding(outcome, plan.observation, record));
           records.set(plan.spec.name, record);
         }),
       );
-      await writeIndex(ports.store, { working: unseen, records });
+      await writeIndex(store, { working: unseen, records });
     } finally {
       await lease.release();
     }
@@ -222,7 +224,7 @@ async function act(planned: readonly (Plan | Outcome)[], index: Index, context: 
     deps.log.warn('not_started', { error });
     for (const { spec, decision, observation, record } of work) {
       if (done.has(spec.name)) continue;
-      const status = error.code === 'LEASE_HELD' ? 'deferred' : 'failed';
+      const status = error.code === 'LEASE_HELD' || error.code === 'LEASE_LOST' ? 'deferred' : 'failed';
       const outcome: Outcome = { name: spec.name, status, decision, error: reported(error, 'record') };
       done.set(spec.name, withStanding(outcome, observation, record));
     }

@@ -40,6 +40,8 @@ const StoredCertificateSchema = v.object({
   certId: v.optional(v.string()),
   /** Set by whoever has it revoked. */
   revoked: v.optional(v.boolean()),
+  /** It was issued because the CA wanted the one before it back at once (RFC 9773 section 4.1: a window in the past). */
+  replacedAtOnce: v.optional(v.boolean()),
 });
 
 const AdviceSchema = v.object({
@@ -214,7 +216,7 @@ export async function readOrder(
   store: Store,
   name: string,
   directoryUrl: string,
-  quarantine: Quarantine,
+  quarantine?: Quarantine,
 ): Promise<OrderInProgress | undefined> {
   const order = await readOrSetAside(store, orderKey(name, directoryUrl), OrderSchema, quarantine);
   return order && { ...order, privateKey: new Secret(order.privateKey) };

@@ -1,5 +1,5 @@
-import { configSecrets, type Config, loadConfig } from './config.ts';
 import { parseNotifying } from './config/notify.ts';
+import { type Config, configSecrets, loadConfig } from './config.ts';
 import { connect } from './connect.ts';
 import type { Deps } from './deps.ts';
 import { toAutocertError } from './errors.ts';
@@ -13,8 +13,8 @@ import {
   loadOptions,
   secretsOf,
 } from './invocation.ts';
-import { beat, notify } from './notify.ts';
 import { openChannels } from './notify/deliver.ts';
+import { beat, notify } from './notify.ts';
 import { type RunRequest, reconcileAll } from './reconcile.ts';
 import { isGoodRun, type RunReport, reported, type Step, summary } from './report.ts';
 import type { Secret } from './secret.ts';
@@ -104,9 +104,13 @@ async function attempt(
   }
 }
 
-/** Events come from outside too: one that is rubbish, or names what there is not, must wake nobody. Whoever sent it is answered. */
-function isAskersFault({ error }: RunReport, asked: Asked | undefined): boolean {
-  return error?.code === 'EVENT_INVALID' || (error?.code === 'FILTER_MATCHED_NOTHING' && asked?.only !== undefined);
+/**
+ * Events come from outside too: one that is rubbish, or names what there is not, must wake nobody from here. Nor is it
+ * said that people were told: whoever sent it is answered, and of an asynchronous one FC's failure destination tells.
+ */
+function isAskersFault({ error, outcomes }: RunReport, asked: Asked | undefined): boolean {
+  if (error) return error.code === 'EVENT_INVALID';
+  return asked?.only !== undefined && outcomes.some((outcome) => outcome.error?.step === 'inventory');
 }
 
 /** Tells people and the heartbeat, in the time that was kept for it. Undefined when there is nobody to tell. */
@@ -114,7 +118,9 @@ async function tell({ report, config, asked }: Ended, running: Running): Promise
   const { invocation, secrets, open } = running;
   const deps = inMargin(running.deps, invocation);
   // At a terminal whoever is to repair a run that did not start sees it.
-  if ((!config && invocation.attended) || isAskersFault(report, asked)) return undefined;
+  if (!config && invocation.attended) return undefined;
+  const askersFault = isAskersFault(report, asked);
+  if (report.error && askersFault) return undefined;
   try {
     const credentials = async () => credentialsOf(invocation);
     const notifying = config ?? parseNotifying(await configText(invocation, deps, open), invocation);
@@ -138,7 +144,7 @@ async function tell({ report, config, asked }: Ended, running: Running): Promise
     // An event says nothing of the timer, whose silence the heartbeat is there to reveal.
     const isTimers = (asked?.intent ?? 'renew') === 'renew';
     if (config?.heartbeat && isTimers && isGoodRun(report)) await beat(config.heartbeat, channels, deps);
-    return told;
+    return askersFault ? undefined : told;
   } catch (thrown) {
     deps.log.error('notify_failed', { error: toAutocertError(thrown) });
     return undefined;

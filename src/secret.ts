@@ -1,13 +1,18 @@
 import { inspect } from 'node:util';
+import { remember } from './redact.ts';
 
 const REDACTED = '[redacted]';
 
-/** A value that prints as `[redacted]` whichever way it is printed. Only `reveal()` gives it back. */
+/**
+ * A value that prints as `[redacted]` whichever way it is printed. Only `reveal()` gives it back. From when it is made
+ * it is taken out of every error and every log line.
+ */
 export class Secret {
   readonly #value: string;
 
   constructor(value: string) {
     this.#value = value;
+    remember(value);
   }
 
   /** The value itself: for the call that needs it, never for a message. */

@@ -7,12 +7,12 @@ const STYLE = `
 body{margin:0 auto;max-width:72rem;padding:1.25rem 1rem 3rem;font:16px/1.45 system-ui,sans-serif;color:var(--ink);background:var(--paper)}
 h1{margin:0;font-size:1.4rem}
 header p{margin:.15rem 0 1rem;color:var(--dim)}
-main{display:grid;gap:.75rem;grid-template-columns:repeat(auto-fill,minmax(min(21rem,100%),1fr));align-items:start}
-article{padding:.8rem 1rem;background:var(--card);border:1px solid var(--line);border-left:.3rem solid var(--tone);border-radius:.4rem}
+main{columns:21rem;column-gap:.75rem}
+article{break-inside:avoid;margin:0 0 .75rem;padding:.8rem 1rem;background:var(--card);border:1px solid var(--line);border-left:.3rem solid var(--tone);border-radius:.4rem}
 .good{--tone:var(--good)}.due{--tone:var(--due)}.missing{--tone:var(--due)}.failing,.expired{--tone:var(--bad)}
 h2{display:flex;gap:.75rem;justify-content:space-between;align-items:baseline;margin:0;font-size:1.05rem;overflow-wrap:anywhere}
 h2 span{flex:none;font-size:.85rem;font-weight:600;color:var(--tone)}
-dl{display:grid;grid-template-columns:auto 1fr;gap:.1rem .9rem;margin:.5rem 0 0;font-size:.9rem}
+dl{display:grid;grid-template-columns:4.8rem 1fr;gap:.1rem .6rem;margin:.5rem 0 0;font-size:.9rem}
 dt{color:var(--dim)}
 dd{margin:0;overflow-wrap:anywhere}
 section{margin-top:.6rem;padding-top:.5rem;border-top:1px solid var(--line);font-size:.9rem;overflow-wrap:anywhere}
@@ -35,9 +35,13 @@ export function statusPage({ generatedAt, certificates }: StatusReport): string 
   const wrong = certificates.filter(({ state }) => state === 'expired' || state === 'failing').length;
   const all = certificates.length === 1 ? '1 certificate' : `${certificates.length} certificates`;
   const title = wrong > 0 ? `${wrong} of ${all} failing` : all;
-  const cards = certificates.map(card).join('');
+  const cards = certificates.map((certificate) => card(certificate, generatedAt)).join('');
   const empty = '<p>Nothing is stored yet: the first run of <code>renew</code> has not finished.</p>';
-  return page(title, `As of ${instant(generatedAt)}, by the last run.`, `<main>${cards || empty}</main>`);
+  return page(
+    title,
+    `What the last run recorded, read at ${instant(generatedAt)}. All times are UTC.`,
+    `<main>${cards || empty}</main>`,
+  );
 }
 
 export function failurePage(code: string, remedy: string): string {
@@ -55,21 +59,23 @@ ${main}
 `;
 }
 
-function card(certificate: CertificateStatus): string {
+function card(certificate: CertificateStatus, now: string): string {
   const { name, state, inProgress, identifiers, domains, authority, notAfter, nextRenewal, keyType } = certificate;
   const facts: [string, string | undefined][] = [
-    ['Names', list(identifiers)],
+    ['Names', sameNames(identifiers, [name]) ? undefined : list(identifiers)],
     ['Served on', sameNames(identifiers, domains) ? undefined : list(domains)],
     ['CA', authority && `${authority}${keyType ? `, ${keyType}` : ''}`],
     ['Valid until', notAfter && `${instant(notAfter)}${left(certificate)}`],
-    [
-      'Renewal',
-      nextRenewal && `${instant(nextRenewal.at)}${nextRenewal.by === 'the CA' ? ', as the CA suggests' : ''}`,
-    ],
+    ['Renewal', nextRenewal && renewal(nextRenewal, now)],
     ['Now', inProgress ? 'work on it is under way, or was cut off' : undefined],
   ];
   const rows = facts.flatMap(([term, text]) => (text ? [`<dt>${term}</dt><dd>${asText(text)}</dd>`] : []));
   return `<article class="${state}"><h2>${asText(name)} <span>${LABELS[state]}</span></h2><dl>${rows.join('')}</dl>${failure(certificate)}</article>\n`;
+}
+
+function renewal({ at, by }: NonNullable<CertificateStatus['nextRenewal']>, now: string): string {
+  const when = Date.parse(at) <= Date.parse(now) ? `due since ${instant(at)}` : instant(at);
+  return by === 'the CA' ? `${when}, as the CA suggests` : when;
 }
 
 function failure({ failure: last }: CertificateStatus): string {
@@ -102,9 +108,9 @@ function sameNames(a: readonly string[], b: readonly string[]): boolean {
   return a.length === b.length && a.every((name) => b.includes(name));
 }
 
-/** `2026-03-02T04:05:06.000Z` as `2026-03-02 04:05 UTC`. */
+/** `2026-03-02T04:05:06.000Z` as `2026-03-02 04:05`. */
 function instant(iso: string): string {
-  return `${iso.slice(0, 10)} ${iso.slice(11, 16)} UTC`;
+  return `${iso.slice(0, 10)} ${iso.slice(11, 16)}`;
 }
 
 const ENTITIES: Readonly<Record<string, string>> = {

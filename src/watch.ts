@@ -76,7 +76,7 @@ export function isGoodWatch({ certificates, error }: WatchReport): boolean {
 }
 
 /** The one sentence that stands in FC's error and in the last log line. */
-export function watchSummary({ certificates, error }: WatchReport): string {
+function watchSummary({ certificates, error }: WatchReport): string {
   const wrong = certificates.filter(({ status }) => status !== 'ok');
   const told = wrong.map(({ domain, edge, status, message }) => {
     return `${domain}${edge === undefined ? '' : ` at ${edge}`} is ${status} (${message})`;

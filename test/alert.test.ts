@@ -179,6 +179,21 @@ test('a run that failed and could tell nobody is told with names and codes, and 
   expect(text).not.toContain('canary');
 });
 
+test('a run that ended with an error is not taken for one that was killed, whatever its error says', async () => {
+  const [www] = FAILED.outcomes;
+  const error = {
+    code: 'ACME_CONNECTION',
+    step: 'issue',
+    message: 'timed out; out of memory',
+    remedy: 'x',
+    retryable: true,
+  } as const;
+  const outcomes = [{ name: www?.name ?? '', status: 'failed', error } as const];
+  await send({ ...EVENT, responsePayload: thrown({ ...FAILED, outcomes, told: false }) });
+  expect(receivers.messages[0]?.text).toContain('Why: it ended with an error');
+  expect(receivers.messages[0]?.text).toContain('What failed: www (ACME_CONNECTION)');
+});
+
 test('a run that could not start is told with its code', async () => {
   const error = {
     code: 'PERMISSION_DENIED',

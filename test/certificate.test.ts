@@ -298,3 +298,21 @@ describe('F53 without advice a certificate is due', () => {
     expect(renewalTime({ notBefore, notAfter: new Date(notAfter) }).toISOString()).toBe(new Date(due).toISOString());
   });
 });
+
+test('a certificate whose public key cannot be read has facts all the same, and is for no private key', () => {
+  const { leaf, chain, privateKey } = makeCertificate({ names: ['www.example.com'], keyType: 'ec256' });
+  const der = Buffer.from(leaf.split('-----')[2] ?? '', 'base64');
+  // The OID of EC keys, once: in the subjectPublicKeyInfo.
+  const oid = der.indexOf(Buffer.from('2a8648ce3d0201', 'hex'));
+  der.writeUInt8(0, oid + 1);
+  const broken = `-----BEGIN CERTIFICATE-----\n${der.toString('base64')}\n-----END CERTIFICATE-----\n`;
+  expect(certificateFacts(broken)).toMatchObject({
+    identifiers: ['www.example.com'],
+    keyType: undefined,
+    selfSigned: false,
+  });
+  const expected = { identifiers: ['www.example.com'], now: NOW };
+  expect(failure(() => checkIssued(chain.replace(leaf, broken), new Secret(privateKey), expected)).message).toContain(
+    'another private key',
+  );
+});

@@ -53,6 +53,7 @@ describe('a configuration with nothing but what it needs', () => {
         directoryUrl: 'https://acme-v02.api.letsencrypt.org/directory',
         contact: ['mailto:ops@example.com'],
         termsOfServiceAgreed: true,
+        rehearsal: 'https://acme-staging-v02.api.letsencrypt.org/directory',
         fallback: [],
       },
       challenge: { type: 'dns-01', solver: 'alidns' },

@@ -89,6 +89,11 @@ const advice = (selectedTime: string) => ({
   selectedTime,
   retryAfter: '2026-02-01T06:00:00.000Z',
 });
+const past = {
+  ...advice('2025-12-01T12:00:00.000Z'),
+  start: '2025-12-01T00:00:00.000Z',
+  end: '2025-12-02T00:00:00.000Z',
+};
 const failures = (nextAttemptAt: string) => ({
   count: 2,
   since: '2026-01-31T00:00:00.000Z',
@@ -184,6 +189,21 @@ describe('decide', () => {
       'the selected time is past',
       'renew SelectedTimeReached',
       { record: { advice: advice('2026-01-31T00:00:00.000Z') } },
+    ],
+    [
+      'the CA wanted the one before it back at once, and now this one too',
+      'keep Current',
+      { certificate: { replacedAtOnce: true }, now: '2026-01-01T23:59:59Z', record: { advice: past } },
+    ],
+    [
+      'the CA wants it back at once as the one before it, and a day has passed',
+      'renew SelectedTimeReached',
+      { certificate: { replacedAtOnce: true }, now: '2026-01-02T00:00:00Z', record: { advice: past } },
+    ],
+    [
+      'the CA wants it back at once, the first time',
+      'renew SelectedTimeReached',
+      { now: '2026-01-01T00:10:00Z', record: { advice: past } },
     ],
     [
       'the selected time passes before the next run',
@@ -330,6 +350,76 @@ describe('decide', () => {
       const configured = { ...foreign, facts: { ...elsewheres, notAfter: new Date('2026-03-31T00:00:00Z') } };
       expect(decideIn({ spec: { origin: 'discovered' }, domain: { configured } }).decision).toBe('deploy NotDeployed');
     });
+  });
+
+  describe('F51 a domain with a certificate of ours that is later than the stored one', () => {
+    const later: CertificateFacts = {
+      ...elsewheres,
+      issuer: 'CN=E7',
+      notBefore: new Date('2026-01-31T00:00:00Z'),
+      notAfter: new Date('2026-05-01T00:00:00Z'),
+    };
+    const inPlace = (facts: Partial<CertificateFacts> = {}, certName = 'autocert-cdn-www_example_com') => ({
+      domain: { configured: { ...foreign, certName, facts: { ...later, ...facts } }, served: [] },
+    });
+    const due = '2026-03-10T00:00:00Z';
+
+    test.each<[string, string, Situation]>([
+      ['the stored one is good', 'keep StoreBehind', inPlace()],
+      ['the stored one is due', 'keep StoreBehind', { ...inPlace(), now: due }],
+      [
+        'the stored one has ended',
+        'keep StoreBehind',
+        { ...inPlace({ notAfter: new Date('2026-08-01T00:00:00Z') }), now: '2026-04-02T00:00:00Z' },
+      ],
+      [
+        'the edges serve it',
+        'keep StoreBehind',
+        {
+          domain: {
+            ...inPlace().domain,
+            served: [{ domain: 'www.example.com', edge: '192.0.2.1:443', fingerprint: THEIRS }],
+          },
+        },
+      ],
+      [
+        'its name ends in its fingerprint',
+        'keep StoreBehind',
+        inPlace({}, 'autocert-cdn-www_example_com-0123456789ab'),
+      ],
+      [
+        'a person wants the stored one pushed',
+        'deploy Forced',
+        { ...inPlace(), context: { intent: 'redeploy', force: true } },
+      ],
+      ['a person wants a new one', 'renew Forced', { ...inPlace(), context: { force: true } }],
+      ['it is due itself', 'renew ExpiryImminent', { ...inPlace(), now: '2026-04-02T00:00:00Z' }],
+      ['it is for other names', 'deploy NotDeployed', inPlace({ identifiers: ['www.example.com', 'example.com'] })],
+      ['its name is not ours', 'deploy NotDeployed', inPlace({}, 'uploaded-by-hand')],
+      [
+        'it was issued before, and lives longer',
+        'deploy NotDeployed',
+        inPlace({ notBefore: new Date('2025-12-31T00:00:00Z') }),
+      ],
+      ['it is self-signed', 'deploy NotDeployed', inPlace({ selfSigned: true })],
+      [
+        'the configured names changed',
+        'renew IdentifiersChanged',
+        { ...inPlace(), spec: { identifiers: ['example.com'] } },
+      ],
+    ])('%s: %s', (_, expected, situation) => {
+      expect(decideIn(situation).decision).toBe(expected);
+    });
+
+    test('the message names both ends', () => {
+      expect(decideIn(inPlace()).message).toBe(
+        'www.example.com has a certificate of ours that ends at 2026-05-01T00:00:00.000Z, the stored one at 2026-04-01T00:00:00.000Z: it stays until it is due.',
+      );
+    });
+  });
+
+  test('F52 a clock that is behind the beginning of the certificate renews nothing', () => {
+    expect(decideIn({ now: '2025-12-31T23:00:00Z' }).decision).toBe('keep Current');
   });
 
   test('the message says what a person wants to know', () => {

@@ -4,6 +4,7 @@ import { type DeployableCertificate, deploy, type Target } from '../src/deploy.t
 import { AutocertError } from '../src/errors.ts';
 import type { CertificateSpec } from '../src/inventory.ts';
 import type { DomainObservation, Observation } from '../src/observe.ts';
+import type { CertificateRecord, StoredCertificate } from '../src/record.ts';
 import { Secret } from '../src/secret.ts';
 import { makeCa, makeCertificate, type TestCertificate } from './sandbox/certificates.ts';
 
@@ -48,6 +49,15 @@ interface Situation {
   readonly origin?: CertificateSpec['origin'];
   readonly forced?: boolean;
   readonly leaseLost?: boolean;
+  /** What the store says is in force. */
+  readonly stored?: TestCertificate;
+}
+
+function toStored({ chain, fingerprint }: TestCertificate): StoredCertificate {
+  const { serial, identifiers, notBefore, notAfter } = certificateFacts(chain);
+  const lasting = { notBefore: notBefore.toISOString(), notAfter: notAfter.toISOString() };
+  const directoryUrl = 'https://acme.example/directory';
+  return { fingerprint, serial, identifiers: [...identifiers], keyType: 'ec256', directoryUrl, ...lasting };
 }
 
 /** What was pushed, and what became of it. */
@@ -58,6 +68,7 @@ async function deployIn({
   origin = 'configured',
   forced = false,
   leaseLost = false,
+  stored,
 }: Situation) {
   const pushed: string[] = [];
   const target: Target = {
@@ -90,7 +101,12 @@ async function deployIn({
     domains: ['www.example.com'],
     origin,
   } as const;
-  const record = { version: 1, name: 'www', deployed: { 'www.example.com': 'autocert-cdn-www_example_com' } } as const;
+  const record: CertificateRecord = {
+    version: 1,
+    name: 'www',
+    deployed: { 'www.example.com': 'autocert-cdn-www_example_com' },
+    ...(stored && { certificate: toStored(stored) }),
+  };
   const observation: Observation = { spec, record, domains: [domain] };
   const certificate: DeployableCertificate = {
     chain: push.chain,
@@ -162,6 +178,33 @@ test('a good certificate from elsewhere on a discovered domain is left alone', a
     status: 'skipped',
     code: undefined,
     reason: 'a certificate from elsewhere is in place',
+  });
+});
+
+describe('F51 over a later certificate of ours, which the store does not know of', () => {
+  const later = makeCertificate({
+    names: ['www.example.com'],
+    notBefore: new Date('2026-01-25T00:00:00Z'),
+    notAfter: new Date('2026-04-25T00:00:00Z'),
+  });
+  const behind: Situation = {
+    push: good,
+    stored: good,
+    inPlace: later,
+    inPlaceName: 'autocert-cdn-www_example_com',
+  };
+
+  test('the stored one is not pushed', async () => {
+    const reason = 'a later certificate of ours is in place';
+    expect(await deployIn(behind)).toEqual({ pushed: 0, status: 'skipped', code: undefined, reason });
+  });
+
+  test.each<[string, Partial<Situation>]>([
+    ['it is, when that is forced by name', { forced: true }],
+    ['it is, when the one in place has another name', { inPlaceName: 'by-hand' }],
+    ['it is, when it is the later one itself', { push: later, stored: later, inPlace: good }],
+  ])('%s', async (_, more) => {
+    expect(await deployIn({ ...behind, ...more })).toEqual(DEPLOYED);
   });
 });
 

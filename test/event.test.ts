@@ -5,13 +5,15 @@ const timer = (payload: string) =>
   JSON.stringify({ triggerTime: '2026-01-02T03:04:05Z', triggerName: 'every-6h', payload });
 const parse = (text: string) => parseRenewEvent(new TextEncoder().encode(text));
 
-describe('the event of renew', () => {
+describe('F67 the event of renew', () => {
   test.each([
     ['nothing', ''],
     ['a timer without payload', timer('')],
     ["a timer with the console's own word", timer('awesome-fc')],
     ['a word', 'hello'],
     ['an empty object', '{}'],
+    ['null', 'null'],
+    ['a payload that is null', timer('null')],
   ])('%s asks for every certificate', (_, text) => {
     expect(parse(text)).toEqual({ force: false });
   });
@@ -32,6 +34,8 @@ describe('the event of renew', () => {
     ['a name that is none', `{"only":["${'a'.repeat(254)}"]}`],
     ['a word for a truth value', '{"force":"yes"}'],
     ['a polluting key', '{"__proto__":{"force":true}}'],
+    ['a polluting path', '{"constructor":{"prototype":{"force":true}}}'],
+    ['a list', '[{"force":true}]'],
     ['more than 128 KB', `{"only":["${'a'.repeat(131_072)}"]}`],
   ])('%s is refused', (_, text) => {
     expect(() => parse(text)).toThrow(expect.objectContaining({ code: 'EVENT_INVALID', retryable: false }));

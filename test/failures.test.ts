@@ -36,6 +36,21 @@ describe('after a failed attempt', () => {
     expect(minutesAfterNoon(record)).toBe(minutes);
   });
 
+  test('a CA that is down for days makes nothing wait longer, and counts for itself', () => {
+    const down = (code: 'ACME_UNREACHABLE' | 'ACME_UNAVAILABLE') =>
+      new AutocertError({ code, message: 'no answer', retryable: true, remedy: 'Wait.' });
+    let record = withFailure(emptyRecord('www'), failure(), deps);
+    record = withFailure(record, failure(), deps);
+    for (const code of ['ACME_UNREACHABLE', 'ACME_UNAVAILABLE', 'ACME_UNREACHABLE'] as const) {
+      record = withFailure(record, down(code), deps);
+      expect(minutesAfterNoon(record)).toBe(15);
+    }
+    expect(record.failures?.count).toBe(3);
+    record = withFailure(record, failure(), deps);
+    expect(minutesAfterNoon(record), 'the first one that the CA counts').toBe(15);
+    expect(minutesAfterNoon(withFailure(record, failure(), deps))).toBe(60);
+  });
+
   test('certificates that failed together do not come back together', () => {
     const waits = [0, 0.5, 0.999].map((random) =>
       minutesAfterNoon(withFailure(emptyRecord('www'), failure(), { ...deps, random: () => random })),

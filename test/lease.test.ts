@@ -47,6 +47,18 @@ describe('the lease', () => {
     await expect(paused.check()).rejects.toMatchObject({ code: 'LEASE_LOST', retryable: false });
   });
 
+  test('that was lost lets its holder write, delete and release nothing more', async () => {
+    const paused = await takeLease(store, 'run-1', TEN_PAST, { now: () => NOON });
+    const bytes = new TextEncoder().encode('1');
+    await paused.store.put('a.json', bytes);
+    await takeLease(store, 'run-2', new Date('2026-01-02T12:30:00Z'), at('2026-01-02T12:11:00Z'));
+    await expect(paused.store.put('b.json', bytes)).rejects.toMatchObject({ code: 'LEASE_LOST' });
+    await expect(paused.store.delete('a.json')).rejects.toMatchObject({ code: 'LEASE_LOST' });
+    await paused.release();
+    expect(await store.list('')).toEqual(['a.json', 'lease/000000000002.json']);
+    expect(await paused.store.get('a.json'), 'reading goes on').toEqual(await store.get('a.json'));
+  });
+
   test('goes to exactly one of fifty runs that find it ended at the same instant', async () => {
     await takeLease(store, 'dead', TEN_PAST, { now: () => NOON });
     const later = at('2026-01-02T13:00:00Z');

@@ -1,4 +1,5 @@
 import { AutocertError, type ErrorCode } from '../errors.ts';
+import { withoutSecrets } from '../redact.ts';
 
 /** RFC 8555 section 6.7. */
 export const PROBLEM_NAMESPACE = 'urn:ietf:params:acme:error:';
@@ -106,9 +107,12 @@ function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
+const LONGEST_READ = 20_000;
+
 function tidy(value: unknown, length: number): string {
   if (typeof value !== 'string') return '';
-  return value
+  // Before it is cut: half a secret would not be found any more.
+  return withoutSecrets(value.slice(0, LONGEST_READ))
     .slice(0, length)
     .replace(/\p{C}+/gu, ' ')
     .trim();

@@ -1,4 +1,5 @@
 import { AutocertError, type ErrorCode } from '../errors.ts';
+import { withoutSecrets } from '../redact.ts';
 import type { Pace } from '../retry.ts';
 
 export interface AliyunErrorInit {
@@ -32,7 +33,7 @@ export class AliyunError extends AutocertError {
   constructor(init: AliyunErrorInit) {
     super(init);
     this.action = init.action;
-    this.apiCode = init.apiCode;
+    this.apiCode = init.apiCode === undefined ? undefined : withoutSecrets(init.apiCode);
     this.httpStatus = init.httpStatus;
     this.outcomeUnknown = init.outcomeUnknown ?? false;
     this.pace = init.pace;

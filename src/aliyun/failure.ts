@@ -61,14 +61,14 @@ export function toAliyunError(thrown: unknown, context: FailureContext): AliyunE
 /** The API's own refusal: `{RequestId, HostId, Code, Message, Recommend}`. */
 function refusal(thrown: Error, data: Record<string, unknown>, context: FailureContext): AliyunError {
   const { status, headers } = responseOf(thrown);
-  const apiCode = String(data['Code']);
+  const apiCode = wordOr(data['Code'], 'UnknownCode');
   const meaning = meaningOf(apiCode, status);
   const message = redact(typeof data['Message'] === 'string' ? data['Message'] : '', context.secrets);
   return new AliyunError({
     ...meaning,
     // The operator needs the action as a RAM policy writes it.
     remedy: meaning.remedy.replace('this action', ramAction(context.version, context.action)),
-    message: `${context.action}: ${redact(apiCode, context.secrets)}: ${message}`,
+    message: `${context.action}: ${apiCode}: ${message}`,
     action: context.action,
     apiCode,
     httpStatus: status,
@@ -124,8 +124,12 @@ function nameOf(thrown: unknown): unknown {
 }
 
 function requestIdOf(data: unknown): string | undefined {
-  const id = isRecord(data) ? data['RequestId'] : undefined;
-  return typeof id === 'string' ? id.slice(0, 64) : undefined;
+  return wordOr(isRecord(data) ? data['RequestId'] : undefined, undefined);
+}
+
+/** Codes and request ids are words. Whatever else stands in their place is not repeated. */
+function wordOr<T>(value: unknown, otherwise: T): string | T {
+  return typeof value === 'string' && /^[A-Za-z0-9._-]{1,64}$/.test(value) ? value : otherwise;
 }
 
 /** Status and headers of the answer that pop-core attaches as `entry`. */

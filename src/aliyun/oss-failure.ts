@@ -1,4 +1,5 @@
 import type { ErrorCode } from '../errors.ts';
+import { withoutSecrets } from '../redact.ts';
 import type { Pace } from '../retry.ts';
 import { AliyunError } from './errors.ts';
 
@@ -152,9 +153,9 @@ export function ossError(thrown: unknown, call: OssCall): AliyunError {
     ...meaningOf(code, status, call),
     message: `${what}: ${word(code)}${status === undefined ? '' : ` (HTTP ${status})`}`,
     action,
-    apiCode: code,
+    apiCode: word(code),
     httpStatus: status,
-    requestId,
+    requestId: requestId === undefined ? undefined : word(requestId),
   });
 }
 
@@ -182,5 +183,5 @@ function fieldsOf(thrown: unknown): Fields {
 
 /** A code is a word; anything else stays out of messages. */
 function word(text: string): string {
-  return /^[A-Za-z0-9._-]{1,64}$/.test(text) ? text : 'an unknown code';
+  return /^[A-Za-z0-9._-]{1,64}$/.test(text) ? withoutSecrets(text) : 'an unknown code';
 }

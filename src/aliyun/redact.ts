@@ -1,7 +1,10 @@
+import { withoutSecrets } from '../redact.ts';
 import { Secret } from '../secret.ts';
 
 const REDACTED = '[redacted]';
 const LONGEST = 300;
+/** A message of an API has a few hundred characters, a string to sign with a certificate some twenty thousand. */
+const LONGEST_READ = 100_000;
 
 /**
  * An API's `Message` made fit to be shown. A refused signature is answered with the whole string to sign, which holds
@@ -9,7 +12,7 @@ const LONGEST = 300;
  * like a key, a token or an encoded request goes, the secrets of this very request go, and the rest is cut.
  */
 export function redact(message: string, secrets: readonly (Secret | string | undefined)[]): string {
-  let text = message.replace(/string\s*to\s*sign.*$/is, REDACTED);
+  let text = withoutSecrets(message.slice(0, LONGEST_READ)).replace(/string\s*to\s*sign.*$/is, REDACTED);
   for (const secret of secrets) {
     const value = secret instanceof Secret ? secret.reveal() : secret;
     if (value === undefined || value === '') continue;

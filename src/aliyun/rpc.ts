@@ -114,7 +114,7 @@ export function createRpc({ credentials, deps, timeout = 15_000 }: RpcOptions): 
     const parameters = wireParameters(request);
     if (clockOffset !== undefined) parameters['Timestamp'] = timestamp(new Date(deps.now().getTime() + clockOffset));
 
-    const base = endpoint.replace(/\/+$/, '');
+    const base = endpoint.replace(/(?<!\/)\/+$/, '');
     const client = new RPCClient({
       endpoint: base,
       apiVersion: version,
@@ -244,7 +244,7 @@ function checkAnswer(answered: unknown, context: FailureContext): Record<string,
   if (status === undefined || status < 200 || status > 299) throw badStatus(status ?? 0, json, context);
   const answer = plain(json);
   if (!isRecord(answer)) throw invalid(context, 'the answer is not a JSON object', status);
-  if (typeof answer['RequestId'] !== 'string' || answer['RequestId'] === '') {
+  if (typeof answer['RequestId'] !== 'string' || !/^[A-Za-z0-9._-]{1,64}$/.test(answer['RequestId'])) {
     throw invalid(context, 'the answer has no RequestId', status);
   }
   return answer;

@@ -36,7 +36,9 @@ export function toProblems(issue: v.BaseIssue<unknown>, tree: Tree): ConfigProbl
   // valibot names the first unknown key of a map only.
   const [map, known] = [valueAt(tree.value, path.slice(0, -1)), issue.message.split(', ')];
   if (Array.isArray(map)) return [place({ code: 'TYPE_WRONG', allowed: 'a map' }, path.slice(0, -1), tree)];
-  const unknown = Object.keys(Object(map)).filter((key) => !known.includes(key)).slice(0, MAX_PROBLEMS);
+  const unknown = Object.keys(Object(map))
+    .filter((key) => !known.includes(key))
+    .slice(0, MAX_PROBLEMS);
   return unknown.map((key) => unknownKey(known, [...path.slice(0, -1), key], tree));
 }
 

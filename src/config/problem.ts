@@ -121,6 +121,13 @@ const SECRET_KEYS: ReadonlySet<string | number> = new Set([
   'url',
 ]);
 
+/** Where a map or a list belongs that holds secrets, a text is one of them that was written at the wrong level. */
+const SECRET_PARENTS: ReadonlySet<string | number | undefined> = new Set([
+  'encryption',
+  'externalAccountBinding',
+  'notify',
+]);
+
 /** What is at a place: its value when that may be shown, else its kind and length. */
 export function describe(value: unknown, path: Path, isFromEnvironment: boolean): string {
   if (value === undefined) return 'nothing';
@@ -129,5 +136,16 @@ export function describe(value: unknown, path: Path, isFromEnvironment: boolean)
   if (typeof value === 'object') return 'a map';
   if (typeof value !== 'string') return SECRET_KEYS.has(path.at(-1) ?? '') ? `a ${typeof value}` : String(value);
   if (isFromEnvironment) return `a text of ${value.length} characters from the environment`;
-  return path.some((part) => SECRET_KEYS.has(part)) ? `a text of ${value.length} characters` : quote(value);
+  const isSecret = path.some((part) => SECRET_KEYS.has(part)) || SECRET_PARENTS.has(path.findLast(isName));
+  return isSecret ? `a text of ${value.length} characters` : quote(withoutUserInfo(value));
+}
+
+/** `https://user:password@host` is refused wherever a URL belongs, and must not be repeated when that is said. */
+function withoutUserInfo(text: string): string {
+  const [start, end] = [text.indexOf('//') + 2, text.lastIndexOf('@')];
+  return start >= 2 && end >= start ? `${text.slice(0, start)}[redacted]${text.slice(end)}` : text;
+}
+
+function isName(part: string | number): boolean {
+  return typeof part === 'string';
 }

@@ -118,10 +118,10 @@ function checkTargets(
           : [...identifiers].map((value) => ({ value, path: [...path, 'targets', index] })),
       )
     : [...identifiers].map((value) => ({ value, path: [...path, 'identifiers'] }));
-  // With a malformed identifier it is not known what the certificate covers.
-  const isComplete = list(at(certificate, 'identifiers')).every(
-    (value) => typeof value === 'string' && normaliseIdentifier(value).name,
-  );
+  // With a malformed identifier it is not known what the certificate covers; with too many nobody need know.
+  const isComplete =
+    identifiers.size <= MAX_IDENTIFIERS &&
+    list(at(certificate, 'identifiers')).every((value) => typeof value === 'string' && normaliseIdentifier(value).name);
   for (const { value, path: place } of places) {
     const domain = typeof value === 'string' ? normaliseDomain(value).name : undefined;
     if (domain === undefined) continue;

@@ -98,10 +98,10 @@ const SYNTAX: Readonly<Record<string, string>> = {
   BAD_ALIAS: 'an alias to an anchor that does not exist',
 };
 
-/** Lines, and what stands between the commas of a flow collection: an upper bound of the values, at the cost of one look. */
+/** Lines, and what stands between commas: about as many as there are values, at the cost of one look. */
 function countEntries(text: string): number {
   let entries = 0;
-  for (const character of ['\n', ',', '[', '{']) {
+  for (const character of ['\n', ',']) {
     for (let at = text.indexOf(character); at !== -1; at = text.indexOf(character, at + 1)) entries += 1;
   }
   return entries;

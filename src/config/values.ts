@@ -61,13 +61,13 @@ export function parseStore(text: string): StoreLocation | undefined {
   const oss = /^oss:\/\/([^/]+)(?:\/(.*))?$/.exec(text);
   if (oss) {
     const [, bucket = '', rest = ''] = oss;
-    const prefix = rest.replace(/^\/+|\/+$/g, '');
+    const prefix = rest.replace(/^\/+|(?<!\/)\/+$/g, '');
     return isBucket(bucket) && isKeyPrefix(prefix) ? { type: 'oss', bucket, prefix } : undefined;
   }
   const url = parseUrl(text);
   if (url?.protocol !== 'file:' || url.host !== '' || !text.startsWith('file:///')) return undefined;
   const path = decodePath(url.pathname);
-  return path === undefined || path === '/' ? undefined : { type: 'file', path: path.replace(/\/+$/, '') };
+  return path === undefined || path === '/' ? undefined : { type: 'file', path: path.replace(/(?<!\/)\/+$/, '') };
 }
 
 /** The key of one object: `oss://bucket/key`. */

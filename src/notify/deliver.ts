@@ -1,8 +1,8 @@
 import type { CredentialsProvider } from '../aliyun/credentials.ts';
 import { createRpc } from '../aliyun/rpc.ts';
-import type { Channel, NotifyConfig } from '../config.ts';
 import type { NotifyingConfig } from '../config/notify.ts';
 import { kindOfHost } from '../config/values.ts';
+import type { Channel, NotifyConfig } from '../config.ts';
 import { type Deps, timeLeft } from '../deps.ts';
 import { type AutocertError, toAutocertError } from '../errors.ts';
 import { createRedactor } from '../log.ts';

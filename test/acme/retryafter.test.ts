@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { parseRetryAfter } from '../../src/acme/retryafter.ts';
+import { parseRetryAfter, retryAfterInText } from '../../src/acme/retryafter.ts';
 
 const now = new Date('2026-03-01T00:00:00Z');
 
@@ -32,6 +32,21 @@ test.each([
   '9'.repeat(65),
 ])('8 %j names no instant', (header) => {
   expect(parseRetryAfter(header, now)).toBeUndefined();
+});
+
+test.each([
+  [
+    'too many certificates (5) already issued for this exact set of identifiers in the last 168h0m0s, retry after 2026-03-01 02:03:04 UTC: see https://letsencrypt.org/docs/rate-limits/',
+    '2026-03-01T02:03:04.000Z',
+  ],
+  ['Retry after 2026-03-01T02:03:04Z', '2026-03-01T02:03:04.000Z'],
+  ['retry after 2099-01-01 00:00:00 UTC', '2026-03-08T00:00:00.000Z'],
+  ['retry after 2026-02-01 00:00:00 UTC', undefined],
+  ['retry after 2026-13-45 99:00:00 UTC', undefined],
+  ['try again later', undefined],
+  ['', undefined],
+])('9 the text %j names %s', (detail, instant) => {
+  expect(retryAfterInText(detail, now)?.toISOString()).toBe(instant);
 });
 
 test('8 whatever the header, the instant is later than now and at most a week away', () => {

@@ -53,13 +53,13 @@ describe('records', () => {
     expect((await alidns.describeSubDomainRecords(NAME)).map(({ RecordId }) => RecordId)).toEqual([id]);
   });
 
-  test('33 the value that is there already is success, with the RecordId it has', async () => {
+  test('F33 the value that is there already is success, with the RecordId it has', async () => {
     const { alidns } = await situation({ 'example.com': [] });
     const first = await alidns.addDomainRecord({ ...NAME, Value: 'one' });
     expect(await alidns.addDomainRecord({ ...NAME, Value: 'one' })).toBe(first);
   });
 
-  test('33 a duplicate that has another value is not success', async () => {
+  test('F33 a duplicate that has another value is not success', async () => {
     const { server, alidns } = await situation({ 'example.com': [] });
     server.intercept(({ action }) =>
       action === 'AddDomainRecord'
@@ -76,14 +76,14 @@ describe('records', () => {
     ['QuotaExceeded.Record', 'DNS_RECORD_QUOTA'],
     ['Forbidden.DomainExpired', 'DNS_ZONE_LOCKED'],
     ['InvalidDomainName.NoExist', 'DNS_ZONE_NOT_FOUND'],
-  ])('33 %s is refused at once as %s', async (apiCode, code) => {
+  ])('F33 %s is refused at once as %s', async (apiCode, code) => {
     const { server, alidns } = await situation({ 'example.com': [] });
     server.intercept(({ action }) => (action === 'AddDomainRecord' ? new ApiError(400, apiCode, 'no') : undefined));
     await expect(alidns.addDomainRecord({ ...NAME, Value: 'one' })).rejects.toMatchObject({ code, retryable: false });
     expect(server.callsOf('AddDomainRecord')).toHaveLength(1);
   });
 
-  test('33 an operation that is not finished is waited for, two to five seconds a time', async () => {
+  test('F33 an operation that is not finished is waited for, two to five seconds a time', async () => {
     const { server, alidns, deps } = await situation({ 'example.com': [] });
     server.intercept(({ action, nth }) =>
       action === 'AddDomainRecord' && nth <= 2

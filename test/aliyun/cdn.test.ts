@@ -167,7 +167,7 @@ describe('setting a certificate', () => {
     },
   );
 
-  test('37 P3 a push that timed out before it had an effect is sent again', async () => {
+  test('F37 P3 a push that timed out before it had an effect is sent again', async () => {
     const { product, server, cdn } = await situation({ timeout: 300 });
     server.intercept(({ action, nth }) => (action === 'SetDomainServerCertificate' && nth === 1 ? 'hang' : undefined));
     const certificate = certificateFor('www.example.com');
@@ -176,7 +176,7 @@ describe('setting a certificate', () => {
     expect(server.callsOf('SetDomainServerCertificate')).toHaveLength(2);
   });
 
-  test('37 the certificate of before is not taken for the new one when a push breaks off', async () => {
+  test('F37 the certificate of before is not taken for the new one when a push breaks off', async () => {
     const { product, server, cdn } = await situation();
     await cdn.setCertificate(certificateFor('www.example.com'));
     server.intercept(({ action, nth }) => (action === 'SetDomainServerCertificate' && nth === 2 ? 'reset' : undefined));
@@ -186,7 +186,7 @@ describe('setting a certificate', () => {
     expect(server.callsOf('SetDomainServerCertificate')).toHaveLength(3);
   });
 
-  test('36 a gateway that answers every push with a page is a failure, never a success', async () => {
+  test('F36 a gateway that answers every push with a page is a failure, never a success', async () => {
     const { product, server, cdn } = await situation();
     server.intercept(({ action }) =>
       action === 'SetDomainServerCertificate' ? { status: 502, body: '<html>' } : undefined,
@@ -197,7 +197,7 @@ describe('setting a certificate', () => {
     expect(servedBy(product, 'www.example.com')).toBeUndefined();
   });
 
-  test('35 with every third push throttled all get through, by no more than 1.5 times the calls', async () => {
+  test('F35 with every third push throttled all get through, by no more than 1.5 times the calls', async () => {
     const domains = Array.from({ length: 6 }, (_, nth) => `d${nth}.example.com`);
     const { product, server, cdn } = await situation({ sandbox: { domains } });
     server.intercept(({ action, nth }) =>
@@ -213,7 +213,7 @@ describe('setting a certificate', () => {
     expect(server.callsOf('SetDomainServerCertificate').length).toBeLessThanOrEqual(6 * 1.5);
   });
 
-  test('35 25 pushes at once keep the documented 10 calls a second, and none is refused', async () => {
+  test('F35 F25 pushes at once keep the documented 10 calls a second, and none is refused', async () => {
     const domains = Array.from({ length: 25 }, (_, nth) => `d${nth}.example.com`);
     const { server, cdn } = await situation({ sandbox: { domains }, deps: realDeps(), callsPerSecond: 10 });
     await Promise.all(domains.map((domain) => cdn.setCertificate(certificateFor(domain))));
@@ -221,7 +221,7 @@ describe('setting a certificate', () => {
     expect(server.maxCallsInAnySecond('SetDomainServerCertificate')).toBeLessThanOrEqual(10);
   });
 
-  test('39 a domain that is being configured is asked again slowly until it is done', async () => {
+  test('F39 a domain that is being configured is asked again slowly until it is done', async () => {
     const { product, server, cdn, deps } = await situation();
     server.intercept(({ action, nth }) =>
       action === 'SetDomainServerCertificate' && nth <= 3
@@ -238,7 +238,7 @@ describe('setting a certificate', () => {
   test.each([
     ['unknown', 'absent.example.com', 'DOMAIN_NOT_FOUND'],
     ['stopped', 'offline.example.com', 'DOMAIN_OFFLINE'],
-  ])('39 a domain that is %s is refused at once and says why', async (_, domainName, code) => {
+  ])('F39 a domain that is %s is refused at once and says why', async (_, domainName, code) => {
     const { server, cdn } = await situation({
       sandbox: { domains: [{ domainName: 'offline.example.com', status: 'offline' }] },
     });
@@ -246,7 +246,7 @@ describe('setting a certificate', () => {
     expect(server.callsOf('SetDomainServerCertificate')).toHaveLength(1);
   });
 
-  test('42 without permission for the push the error names the action', async () => {
+  test('F42 without permission for the push the error names the action', async () => {
     const { cdn } = await situation({ denied: ['SetDomainServerCertificate'] });
     await expect(cdn.setCertificate(certificateFor('www.example.com'))).rejects.toMatchObject({
       code: 'PERMISSION_DENIED',

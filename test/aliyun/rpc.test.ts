@@ -252,7 +252,7 @@ describe('defects of pop-core that do not get through', () => {
     expect(server.received).toHaveLength(0);
   });
 
-  test('P6 44 a value from outside that is not text is not sent in any form', async () => {
+  test('P6 F44 a value from outside that is not text is not sent in any form', async () => {
     const { server, call } = await situation(ok);
     const event: Record<string, string> = JSON.parse('{"DomainName": ["example.com", {"Action": "DeleteCdnDomain"}]}');
     expect(await failureOf(call({ parameters: event }))).toMatchObject({ code: 'INTERNAL' });
@@ -265,7 +265,7 @@ describe('defects of pop-core that do not get through', () => {
     expect(server.received[0]?.form.has('CertName')).toBe(false);
   });
 
-  test('P7 35 throttling is tried again, after the time the server asks for, and narrows the rate', async () => {
+  test('P7 F35 throttling is tried again, after the time the server asks for, and narrows the rate', async () => {
     const deps = steppedDeps();
     const limiter = createCallLimiter({ callsPerSecond: 10, deps });
     let narrowed = 0;
@@ -296,7 +296,7 @@ describe('defects of pop-core that do not get through', () => {
     expect(new Set(server.received.map(({ form }) => form.get('Signature'))).size).toBe(6);
   });
 
-  test('P7 43 a clock that is 20 minutes off is set by the server’s Date and the call goes through', async () => {
+  test('P7 F43 a clock that is 20 minutes off is set by the server’s Date and the call goes through', async () => {
     const deps = steppedDeps({ start: new Date('2026-01-02T03:04:05Z') });
     const date = 'Fri, 02 Jan 2026 03:24:05 GMT';
     const { server, call } = await situation(
@@ -316,7 +316,7 @@ describe('defects of pop-core that do not get through', () => {
     ]);
   });
 
-  test('P7 43 a clock that is a day off is an error that says how far and is not tried again', async () => {
+  test('P7 F43 a clock that is a day off is an error that says how far and is not tried again', async () => {
     const { server, call } = await situation(
       (_, response) => refuse(response, 400, 'InvalidTimeStamp.Expired', { date: 'Thu, 01 Jan 2026 03:04:05 GMT' }),
       { deps: steppedDeps({ start: new Date('2026-01-02T03:04:05Z') }) },
@@ -379,7 +379,7 @@ describe('defects of pop-core that do not get through', () => {
     expect(server.received[0]?.form.has('SecurityToken')).toBe(false);
   });
 
-  test('P10 41 an expired security token is read again and the call goes through', async () => {
+  test('P10 F41 an expired security token is read again and the call goes through', async () => {
     let asked = 0;
     const credentials = async () => {
       asked += 1;
@@ -396,7 +396,7 @@ describe('defects of pop-core that do not get through', () => {
     expect(server.received).toHaveLength(2);
   });
 
-  test('P10 41 a token that stays expired is read again once', async () => {
+  test('P10 F41 a token that stays expired is read again once', async () => {
     const { server, call } = await situation((_, response) => refuse(response, 400, 'InvalidSecurityToken.Expired'));
     expect(await failureOf(call())).toMatchObject({ code: 'CREDENTIALS_EXPIRED', retryable: false });
     expect(server.received).toHaveLength(2);
@@ -412,7 +412,7 @@ describe('a call', () => {
     expect(server.received).toHaveLength(0);
   });
 
-  test('42 without permission fails at once and names the action', async () => {
+  test('F42 without permission fails at once and names the action', async () => {
     const { server, call } = await situation((_, response) => refuse(response, 403, 'Forbidden.RAM'));
     const error = await failureOf(call());
     expect(error).toMatchObject({
@@ -425,7 +425,7 @@ describe('a call', () => {
     expect(server.received).toHaveLength(1);
   });
 
-  test('40 to a port where nobody listens can be tried again and was certainly not carried out', async () => {
+  test('F40 to a port where nobody listens can be tried again and was certainly not carried out', async () => {
     const { rpc } = await situation(ok);
     const gone = createServer().listen(0, '127.0.0.1');
     await new Promise((resolve) => gone.once('listening', resolve));
@@ -437,7 +437,7 @@ describe('a call', () => {
     expect(error.message).toContain('ECONNREFUSED');
   });
 
-  test('40 to a host name that does not exist says so', async () => {
+  test('F40 to a host name that does not exist says so', async () => {
     const { rpc } = await situation(ok);
     const endpoint = 'http://cdn.nowhere.invalid';
     const error = await failureOf(
@@ -447,7 +447,7 @@ describe('a call', () => {
     expect(error.message).toContain('cdn.nowhere.invalid');
   });
 
-  test('40 by https to a peer that speaks no TLS fails at once', async () => {
+  test('F40 by https to a peer that speaks no TLS fails at once', async () => {
     const { server, rpc } = await situation(ok);
     const endpoint = server.url.replace('http:', 'https:');
     const error = await failureOf(rpc.call({ endpoint, version: '2018-05-10', action: 'DescribeUserDomains' }));
@@ -467,7 +467,7 @@ describe('a call', () => {
     expect(await failureOf(call())).toMatchObject({ code: 'SERVICE_UNREACHABLE' });
   });
 
-  test('36 whatever a broken gateway answers, it is success only with status 200 and a RequestId', async () => {
+  test('F36 whatever a broken gateway answers, it is success only with status 200 and a RequestId', async () => {
     const broken: [number, string][] = [
       [500, '{"RequestId":"R"}'],
       [502, '<html>'],

@@ -57,7 +57,7 @@ describe('dns-01 by Alibaba Cloud DNS', () => {
     expect(txt(dns, 'example.com')).toEqual([]);
   });
 
-  test('30 apex and wildcard have a value each at the same name, and one is cleaned up without the other', async () => {
+  test('F30 apex and wildcard have a value each at the same name, and one is cleaned up without the other', async () => {
     const { dns, solver } = await situation({ 'example.com': [] });
     const one = solver();
     await Promise.all([
@@ -72,7 +72,7 @@ describe('dns-01 by Alibaba Cloud DNS', () => {
     expect(txt(dns, 'example.com')).toEqual(['_acme-challenge.example.com wildcard']);
   });
 
-  test('29 the record goes where CNAME records lead, and so does its deletion', async () => {
+  test('F29 the record goes where CNAME records lead, and so does its deletion', async () => {
     const { dns, solver } = await situation({
       'example.org': [{ name: '_acme-challenge.www.example.org', type: 'CNAME', value: 'www.acme.example.com' }],
       'acme.example.com': [],
@@ -84,7 +84,7 @@ describe('dns-01 by Alibaba Cloud DNS', () => {
     expect(txt(dns, 'acme.example.com')).toEqual([]);
   });
 
-  test('31 two domains that are delegated to one name keep each other’s values', async () => {
+  test('F31 two domains that are delegated to one name keep each other’s values', async () => {
     const to = (domain: string): NewRecord => ({
       name: `_acme-challenge.${domain}`,
       type: 'CNAME',
@@ -142,21 +142,21 @@ describe('dns-01 by Alibaba Cloud DNS', () => {
     expect(txt(dns, 'other.net')).toEqual([]);
   });
 
-  test('33 presenting what is there already is harmless, as a repeated run does', async () => {
+  test('F33 presenting what is there already is harmless, as a repeated run does', async () => {
     const { dns, solver } = await situation({ 'example.com': [] });
     await solver().present(challenge('www.example.com', 'value'));
     await solver().present(challenge('www.example.com', 'value'));
     expect(txt(dns, 'example.com')).toEqual(['_acme-challenge.www.example.com value']);
   });
 
-  test('33 a record that was added and not answered for is one record, and present goes on', async () => {
+  test('F33 a record that was added and not answered for is one record, and present goes on', async () => {
     const { dns, server, solver } = await situation({ 'example.com': [] });
     server.intercept(({ action, nth }) => (action === 'AddDomainRecord' && nth === 1 ? 'reset-after' : undefined));
     await solver().present(challenge('www.example.com', 'value'));
     expect(txt(dns, 'example.com')).toEqual(['_acme-challenge.www.example.com value']);
   });
 
-  test('34 cleanUp in a later process deletes by exact value, and leaves everybody else’s', async () => {
+  test('F34 cleanUp in a later process deletes by exact value, and leaves everybody else’s', async () => {
     const { dns, solver } = await situation({
       'example.com': [
         { name: '_acme-challenge.www.example.com', type: 'TXT', value: 'value-of-somebody-else' },
@@ -173,7 +173,7 @@ describe('dns-01 by Alibaba Cloud DNS', () => {
     ]);
   });
 
-  test('34 cleanUp of what is gone already, or never was, is no error', async () => {
+  test('F34 cleanUp of what is gone already, or never was, is no error', async () => {
     const { solver } = await situation({ 'example.com': [] });
     await solver().cleanUp(challenge('www.example.com', 'value'));
     const one = solver();
@@ -195,7 +195,7 @@ describe('dns-01 by Alibaba Cloud DNS', () => {
     expect(server.calls.filter(({ code }) => code === 'LastOperationNotFinished')).toEqual([]);
   });
 
-  test('33 a zone that is busy with somebody else’s change is asked again', async () => {
+  test('F33 a zone that is busy with somebody else’s change is asked again', async () => {
     const { dns, solver } = await situation(
       { 'example.com': [] },
       { domains: { 'example.com': { writeIntervalMs: 300 } } },
@@ -218,7 +218,7 @@ describe('dns-01 by Alibaba Cloud DNS', () => {
     expect(txt(dns, 'acme.net')).toEqual(['www.acme.net value']);
   });
 
-  test('33 a zone that may not be changed is refused at once', async () => {
+  test('F33 a zone that may not be changed is refused at once', async () => {
     const { solver } = await situation({ 'example.com': [] }, { domains: { 'example.com': { locked: true } } });
     await expect(solver().present(challenge('www.example.com', 'v'))).rejects.toMatchObject({
       code: 'DNS_ZONE_LOCKED',
@@ -226,7 +226,7 @@ describe('dns-01 by Alibaba Cloud DNS', () => {
     });
   });
 
-  test('33 what is never visible ends in an error, and can be cleaned up afterwards', async () => {
+  test('F33 what is never visible ends in an error, and can be cleaned up afterwards', async () => {
     const { dns, solver } = await situation({ 'example.com': [] }, { patience: 2_000 });
     dns.lag('ns2', 'held');
     const one = solver();

@@ -42,17 +42,17 @@ describe('following CNAME records', () => {
       value: `c${nth + 1}.example.com`,
     }));
 
-  test('29 a name without one leads to itself', async () => {
+  test('F29 a name without one leads to itself', async () => {
     const { propagation } = await situation();
     expect(await propagation.followCnames('Www.Example.COM.')).toBe('www.example.com');
   });
 
-  test.each([1, 2, 8])('29 a chain of %i is followed to its end, which need not exist', async (length) => {
+  test.each([1, 2, 8])('F29 a chain of %i is followed to its end, which need not exist', async (length) => {
     const { propagation } = await situation({ zones: { 'example.com': chain(length) } });
     expect(await propagation.followCnames('c0.example.com')).toBe(`c${length}.example.com`);
   });
 
-  test('29 a chain of nine is refused', async () => {
+  test('F29 a chain of nine is refused', async () => {
     const { propagation } = await situation({ zones: { 'example.com': chain(9) } });
     await expect(propagation.followCnames('c0.example.com')).rejects.toMatchObject({
       code: 'DNS_CNAME_LOOP',
@@ -60,7 +60,7 @@ describe('following CNAME records', () => {
     });
   });
 
-  test('29 a circle is an error after as many queries as it has names, and names them', async () => {
+  test('F29 a circle is an error after as many queries as it has names, and names them', async () => {
     const circle: NewRecord[] = [
       { name: 'a.example.com', type: 'CNAME', value: 'b.example.com' },
       { name: 'b.example.com', type: 'CNAME', value: 'a.example.com' },
@@ -74,7 +74,7 @@ describe('following CNAME records', () => {
     expect(dns.queries.filter(({ type }) => type === 'CNAME')).toHaveLength(2);
   });
 
-  test('28 a server failure is tried again, and when it stays it is an error that may be tried later', async () => {
+  test('F28 a server failure is tried again, and when it stays it is an error that may be tried later', async () => {
     const { dns, propagation } = await situation();
     dns.fail(NAME, 'SERVFAIL');
     await expect(propagation.followCnames(NAME)).rejects.toMatchObject({ code: 'DNS_LOOKUP_FAILED', retryable: true });
@@ -93,7 +93,7 @@ describe('waiting for a TXT value', () => {
     expect(new Set(asked)).toEqual(new Set(['ns1', 'ns2']));
   });
 
-  test('28 33 a server that answers without the value is waited for', async () => {
+  test('F28 F33 a server that answers without the value is waited for', async () => {
     const { dns, propagation } = await situation();
     dns.lag('ns2', 'held');
     add(dns, 'value');
@@ -109,7 +109,7 @@ describe('waiting for a TXT value', () => {
     await waiting;
   });
 
-  test('28 a stale value and fifty others do not count as the value', async () => {
+  test('F28 a stale value and fifty others do not count as the value', async () => {
     const { dns, propagation } = await situation({ patience: 2_000 });
     for (let nth = 0; nth < 50; nth += 1) add(dns, `old-${nth}`);
     await expect(propagation.waitForTxt(NAME, 'value')).rejects.toMatchObject({ code: 'DNS_NOT_PROPAGATED' });
@@ -117,7 +117,7 @@ describe('waiting for a TXT value', () => {
     await propagation.waitForTxt(NAME, 'value');
   });
 
-  test('30 a value among others at the same name is found', async () => {
+  test('F30 a value among others at the same name is found', async () => {
     const { dns, propagation } = await situation();
     add(dns, 'apex');
     add(dns, 'wildcard');

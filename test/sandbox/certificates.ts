@@ -36,6 +36,8 @@ export interface CertificateOptions {
   readonly keyType?: KeyType;
   /** A key to use again, PEM. Without it, two certificates made one after the other never share a key. */
   readonly privateKey?: string;
+  /** A key of which only this half is known, as a CA has it: the answer's `privateKey` is then empty. */
+  readonly publicKey?: KeyObject;
   /** Default: one CA for the whole process, `defaultCa()`. */
   readonly issuer?: Ca;
   /** Hexadecimal, without a leading 00. Default: random. */
@@ -64,11 +66,11 @@ const KEYS_IN_TURN = 3;
 const { asn1 } = forge;
 type Node = forge.asn1.Asn1;
 
-/** Makes a CA: a self-signed root and the intermediate it signed, EC P-256, valid 2020 to 2049. */
-export function makeCa(commonName: string): Ca {
+/** Makes a CA: a self-signed root and the intermediate it signed, EC P-256, valid from 2020 on. */
+export function makeCa(commonName: string, notAfter = new Date('2049-01-01T00:00:00Z')): Ca {
   const rootKey = newKey('ec256');
   const intermediateKey = newKey('ec256');
-  const validity = { notBefore: new Date('2020-01-01T00:00:00Z'), notAfter: new Date('2049-01-01T00:00:00Z') };
+  const validity = { notBefore: new Date('2020-01-01T00:00:00Z'), notAfter };
   const rootName = `${commonName} Root`;
   const root = encodeCertificate({
     ...validity,
@@ -106,7 +108,8 @@ export function makeCertificate(options: CertificateOptions): TestCertificate {
   if (first === undefined) throw new TypeError('a certificate needs a name');
   const notBefore = options.notBefore ?? new Date('2026-01-01T00:00:00Z');
   const notAfter = options.notAfter ?? new Date(notBefore.getTime() + 90 * DAY);
-  const key = options.privateKey === undefined ? keyInTurn(keyType) : createPrivateKey(options.privateKey);
+  const key =
+    options.publicKey ?? (options.privateKey === undefined ? keyInTurn(keyType) : createPrivateKey(options.privateKey));
   const serialNumber = (options.serialNumber ?? randomSerial()).toLowerCase();
   const der = encodeCertificate({
     serialNumber,
@@ -123,7 +126,7 @@ export function makeCertificate(options: CertificateOptions): TestCertificate {
   return {
     leaf,
     chain: leaf + issuer.intermediate,
-    privateKey: exportKey(key),
+    privateKey: key.type === 'public' ? '' : exportKey(key),
     fingerprint: createHash('sha256').update(der).digest('hex'),
     serialNumber,
   };
@@ -178,7 +181,7 @@ interface Fields {
 }
 
 function encodeCertificate(fields: Fields): Buffer {
-  const spki = createPublicKey(fields.publicKey).export({ type: 'spki', format: 'der' });
+  const spki = publicHalf(fields.publicKey).export({ type: 'spki', format: 'der' });
   const signatureAlgorithm = sequence([
     fields.signingKey.asymmetricKeyType === 'rsa' ? oid('1.2.840.113549.1.1.11') : oid('1.2.840.10045.4.3.2'),
     ...(fields.signingKey.asymmetricKeyType === 'rsa' ? [primitive(asn1.Type.NULL, '')] : []),
@@ -230,8 +233,12 @@ function keyIdentifiers(key: KeyObject, signingKey: KeyObject): Node[] {
   ];
 }
 
+function publicHalf(key: KeyObject): KeyObject {
+  return key.type === 'public' ? key : createPublicKey(key);
+}
+
 function keyId(key: KeyObject): string {
-  const spki = createPublicKey(key).export({ type: 'spki', format: 'der' });
+  const spki = publicHalf(key).export({ type: 'spki', format: 'der' });
   return createHash('sha1').update(spki).digest().toString('latin1');
 }
 

@@ -123,7 +123,11 @@ export async function startFaultProxy(pebble: Pick<Pebble, 'directoryUrl' | 'caB
     return { endpoint, method: incoming.method ?? '', path, names: named, nth: alike.length + 1, payload };
   }
 
-  function send({ method, path }: AcmeRequest, headers: IncomingHttpHeaders, body: Buffer): Promise<Required<AcmeAnswer>> {
+  function send(
+    { method, path }: AcmeRequest,
+    headers: IncomingHttpHeaders,
+    body: Buffer,
+  ): Promise<Required<AcmeAnswer>> {
     return new Promise((resolve, reject) => {
       const outgoing = forward(`${upstream.origin}${path}`, { method, headers, agent: upstream.agent }, (response) => {
         const chunks: Buffer[] = [];
@@ -210,7 +214,9 @@ function agentFor(ca: string): Agent {
 }
 
 function write(response: ServerResponse, { status, headers = {}, body = '' }: AcmeAnswer): void {
-  const sent = Object.entries(headers).flatMap(([name, value]) => (value === undefined ? [] : [[name, value] as const]));
+  const sent = Object.entries(headers).flatMap(([name, value]) =>
+    value === undefined ? [] : [[name, value] as const],
+  );
   response.writeHead(status, Object.fromEntries(sent));
   response.end(body);
 }
@@ -236,7 +242,13 @@ export function problemAnswer(
 ): AcmeFault {
   const { detail = `detail of ${type}`, headers = {}, subproblems } = more;
   const document = { type: `urn:ietf:params:acme:error:${type}`, detail, status, ...(subproblems && { subproblems }) };
-  return { answer: { status, headers: { 'content-type': 'application/problem+json', ...headers }, body: JSON.stringify(document) } };
+  return {
+    answer: {
+      status,
+      headers: { 'content-type': 'application/problem+json', ...headers },
+      body: JSON.stringify(document),
+    },
+  };
 }
 
 /** The CA's own JSON with these fields replaced; undefined takes one away. */

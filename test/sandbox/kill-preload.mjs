@@ -153,7 +153,8 @@ Reflect.set(tls, 'connect', (/** @type {unknown[]} */ ...args) => {
   const socket = Reflect.apply(connect, tls, args);
   const [options] = args;
   // Only the looks at the edges trust everybody; what HTTPS opens is counted as a request.
-  if (typeof options !== 'object' || options === null || Reflect.get(options, 'rejectUnauthorized') !== false) return socket;
+  if (typeof options !== 'object' || options === null || Reflect.get(options, 'rejectUnauthorized') !== false)
+    return socket;
   const label = next('edge handshake');
   reached(label, 'before');
   socket.prependOnceListener('secureConnect', () => reached(label, 'after'));

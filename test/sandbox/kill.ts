@@ -11,14 +11,16 @@ import { fileURLToPath, pathToFileURL } from 'node:url';
 import { type CertificateRecord, readBundle, readIndex, readRecord } from '../../src/record.ts';
 import type { RunReport } from '../../src/report.ts';
 import { createFileStore } from '../../src/store/file.ts';
-import { invoke, type InvocationResult } from './fc.ts';
+import { type InvocationResult, invoke } from './fc.ts';
 import { treeOf } from './footprint.ts';
 import { CREDENTIALS, parseLine, startWorld, type World } from './world.ts';
 
 /** One account's world for many cases; each case has names and a store of its own. */
 export interface KillWorld extends World {
-  /** Milliseconds that the cloud API's clock is ahead; runs are told by `clock`. */
-  advance(milliseconds: number): void;
+  /** Lets time pass for the cloud API and for the runs that begin from now on. It never goes back. */
+  pass(milliseconds: number): void;
+  /** Milliseconds that have passed so. */
+  passed(): number;
 }
 
 export interface Case {
@@ -38,9 +40,7 @@ export interface Interference {
   readonly act?: 'kill' | 'term' | 'stop' | 'full';
   /** Default: 1. */
   readonly seed?: number;
-  /** Milliseconds that the clock is ahead. Default: 0. */
-  readonly clock?: number;
-  /** Milliseconds that pass while the process is stopped. */
+  /** Milliseconds that pass on its own clock while the process is stopped. */
   readonly stopped?: number;
   /** Seconds until FC ends the instance. */
   readonly timeout?: number;
@@ -70,36 +70,50 @@ export async function startKillWorld(): Promise<KillWorld> {
   world.alidns.setDomain(FOREIGN_ZONE, { owner: 'other' });
   return {
     ...world,
-    advance: (milliseconds) => {
-      ahead = milliseconds;
+    pass: (milliseconds) => {
+      ahead += milliseconds;
     },
+    passed: () => ahead,
   };
 }
 
 let cases = 0;
 
+/** Certificate name to identifiers. A name of `foreign` is in a zone that the account cannot write to. */
+export type Identifiers = (at: { readonly suffix: string; readonly foreign: string }) => Record<string, string[]>;
+
 /**
  * Five certificates for seven domains: one name, two names, a wildcard and its apex (two values at one TXT name), one whose
- * challenge is delegated, and another single one. Each case is a user of its own, with calls a second of its own.
+ * challenge is delegated, and another single one.
  */
-export async function createCase(world: KillWorld): Promise<Case> {
+const FIVE: Identifiers = ({ suffix, foreign }) => ({
+  one: [`a-${suffix}`],
+  two: [`b-${suffix}`, `c-${suffix}`],
+  wild: [`w-${suffix}`, `*.w-${suffix}`],
+  delegated: [`d-${foreign}`],
+  last: [`e-${suffix}`],
+});
+
+/** One certificate for one domain: nothing of it goes on at once. */
+export const SINGLE: Identifiers = ({ suffix }) => ({ one: [`a-${suffix}`] });
+
+/** Each case is a user of its own, with calls a second of its own. */
+export async function createCase(world: KillWorld, of: Identifiers = FIVE): Promise<Case> {
   cases += 1;
   const suffix = `${cases}.example.com`;
-  const delegated = `d-${cases}.${FOREIGN_ZONE}`;
+  const foreign = `${cases}.${FOREIGN_ZONE}`;
   const target = `${cases}.acme.example.net`;
-  world.dns.addRecord(FOREIGN_ZONE, { name: `_acme-challenge.${delegated}`, type: 'CNAME', value: target });
-  const identifiers: Record<string, string[]> = {
-    one: [`a-${suffix}`],
-    two: [`b-${suffix}`, `c-${suffix}`],
-    wild: [`w-${suffix}`, `*.w-${suffix}`],
-    delegated: [delegated],
-    last: [`e-${suffix}`],
-  };
+  world.dns.addRecord(FOREIGN_ZONE, { name: `_acme-challenge.d-${foreign}`, type: 'CNAME', value: target });
+  const identifiers = of({ suffix, foreign });
   for (const name of Object.values(identifiers).flat()) world.cdn.set(name.replace(/^\*/, ''));
   const credentials = { ...CREDENTIALS, accessKeyId: `STS.Case${cases}`, securityToken: `token-of-case-${cases}` };
   world.accounts.push({ ...credentials, userId: `case-${cases}` });
   const storePath = await mkdtemp(join(tmpdir(), 'autocert-case-'));
-  const certificates = Object.entries(identifiers).map(([name, names]) => ({ name, identifiers: names, keyType: 'ec256' }));
+  const certificates = Object.entries(identifiers).map(([name, names]) => ({
+    name,
+    identifiers: names,
+    keyType: 'ec256',
+  }));
   return {
     config: world.config({ certificates, store: pathToFileURL(storePath).href }),
     storePath,
@@ -119,8 +133,9 @@ export async function removeCase(world: KillWorld, { certificates, storePath }: 
 
 /** The built `renew` as FC invokes it, with the preload in its process. */
 export async function runInterfered(
+  world: KillWorld,
   { config, storePath, credentials }: Case,
-  { at, act, seed = 1, clock = 0, stopped, timeout, onStopped }: Interference = {},
+  { at, act, seed = 1, stopped, timeout, onStopped }: Interference = {},
 ): Promise<Interrupted> {
   const folder = await mkdtemp(join(tmpdir(), 'autocert-points-'));
   const trace = join(folder, 'trace');
@@ -132,7 +147,7 @@ export async function runInterfered(
       environment: {
         AUTOCERT_CONFIG: JSON.stringify(config),
         NODE_OPTIONS: `--import=${PRELOAD}`,
-        SANDBOX_KILL: JSON.stringify({ store: storePath, trace, at, act, seed, clock, stopped }),
+        SANDBOX_KILL: JSON.stringify({ store: storePath, trace, at, act, seed, clock: world.passed(), stopped }),
       },
       credentials,
       ...(timeout !== undefined && { timeout }),
@@ -159,7 +174,10 @@ export function wasKilled({ error }: InvocationResult): boolean {
 export function endOf({ report, error }: Interrupted): Record<string, string> {
   if (!report) return { run: error?.errorMessage ?? 'no report' };
   if (report.error) return { run: report.error.code };
-  const ends = report.outcomes.map(({ name, status, error: failure }) => [name, failure ? `${status} ${failure.code}` : status]);
+  const ends = report.outcomes.map(({ name, status, error: failure }) => [
+    name,
+    failure ? `${status} ${failure.code}` : status,
+  ]);
   return Object.fromEntries(ends);
 }
 
@@ -193,7 +211,8 @@ export async function standingOf(world: KillWorld, one: Case, ledger: IssuedLedg
       const leaf = new X509Certificate(chain);
       lost += atCa.filter((theirs) => theirs !== leaf.serialNumber).length;
       if (!leaf.checkPrivateKey(createPrivateKey(privateKey.reveal()))) broken.push(`${name}: the key does not fit`);
-      if (JSON.stringify(index?.records.get(name)) !== JSON.stringify(record)) broken.push(`${name}: the index differs`);
+      if (JSON.stringify(index?.records.get(name)) !== JSON.stringify(record))
+        broken.push(`${name}: the index differs`);
       for (const edge of world.edges) {
         for (const domain of domains) {
           if (edge.fingerprintOf(domain) !== fingerprint) broken.push(`${name}: ${domain} is behind at ${edge.name}`);
@@ -220,10 +239,12 @@ export function txtOf(world: KillWorld, { suffix }: Case): string[] {
 }
 
 /** One more run, after which nothing in the store may be another. */
-export async function writesNothing(one: Case, interference: Interference): Promise<string[]> {
+export async function writesNothing(world: KillWorld, one: Case): Promise<string[]> {
   const before = await treeOf(one.storePath);
-  const run = await runInterfered(one, interference);
-  const broken = Object.entries(endOf(run)).filter(([, end]) => end !== 'kept').map(([name, end]) => `${name} ${end} at last`);
+  const run = await runInterfered(world, one);
+  const broken = Object.entries(endOf(run))
+    .filter(([, end]) => end !== 'kept')
+    .map(([name, end]) => `${name} ${end} at last`);
   if (JSON.stringify(await treeOf(one.storePath)) !== JSON.stringify(before)) broken.push('the last run wrote');
   const requests = run.points.filter((point) => point.startsWith('ca '));
   if (requests.length > 0) broken.push(`the last run asked the CA: ${requests}`);

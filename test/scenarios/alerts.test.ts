@@ -189,7 +189,8 @@ test('a mistake in the configuration is told by the channels that it names all t
 test('an event that is rubbish, or names what there is not, wakes nobody', async () => {
   const config = notifyingConfig('stopped.example.com');
   const unknown = await renew(config, { only: ['nowhere.example.com'] });
-  expect(unknown.report.error).toMatchObject({ code: 'FILTER_MATCHED_NOTHING' });
+  expect(errorsOf(unknown)).toEqual({ inventory: 'FILTER_MATCHED_NOTHING' });
+  expect(unknown.error?.errorMessage, 'so that the failure destination tells').not.toContain('people were told');
   const rubbish = await renew(config, { only: [] });
   expect(rubbish.report.error).toMatchObject({ code: 'EVENT_INVALID' });
   expect(receivers.requests).toEqual([]);

@@ -119,7 +119,7 @@ describe('each a named error', () => {
     expect(report.outcomes.map(({ error }) => error?.code)).toEqual(['FILTER_MATCHED_NOTHING']);
   });
 
-  test('a store that cannot be written: nothing is ordered', async () => {
+  test('F47 a store that cannot be written: nothing is ordered', async () => {
     const file = join(folder, 'a-file');
     await writeFile(file, '');
     const renewal = await world.renew({ ...world.config(WWW), store: `file://${file}/store` });
@@ -145,7 +145,7 @@ describe('each a named error', () => {
     expect(lines.join('\n')).not.toContain('not-the-secret');
   });
 
-  test('a clock that is off by hours', async () => {
+  test('F43 a clock that is off by hours', async () => {
     const now = () => new Date(Date.now() + 5 * 3_600_000);
     const ahead = await startRpcServer({ products: [world.cdn, world.alidns], accounts: world.accounts, now });
     const { report } = await world.renew({ ...world.config(WWW), endpoints: { cdn: ahead.url, alidns: ahead.url } });
@@ -158,7 +158,7 @@ describe('each a named error', () => {
     expect(report.error?.message).toMatch(/this clock is 1[78]\d{3} s behind/);
   });
 
-  test('an action that the role may not call', async () => {
+  test('F42 an action that the role may not call', async () => {
     const [account] = world.accounts;
     if (!account) throw new Error('the world has an account');
     world.accounts[0] = { ...account, denied: ['AddDomainRecord'] };
@@ -168,7 +168,7 @@ describe('each a named error', () => {
     expect(renewal.report.outcomes[0]?.error?.remedy).toContain('alidns:AddDomainRecord');
   });
 
-  test('a CA that cannot be reached', async () => {
+  test('F59 a CA that cannot be reached', async () => {
     const [port] = await freePorts(1);
     const acme = {
       directoryUrl: `https://127.0.0.1:${port}/dir`,
@@ -183,7 +183,7 @@ describe('each a named error', () => {
     expect(renewal.report.outcomes[0]?.error?.remedy).toMatch(/\S/);
   });
 
-  test('an event with rubbish in it', async () => {
+  test('F67 an event with rubbish in it', async () => {
     const { report } = await world.renew(world.config(WWW), { payload: { only: [], force: true } });
     expect(report.error).toMatchObject({ code: 'EVENT_INVALID', step: 'event' });
   });

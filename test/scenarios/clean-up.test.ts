@@ -14,7 +14,7 @@ function certificateFor(domain: string) {
   return world.config({ certificates: [{ name: domain, identifiers: [domain], keyType: 'ec256' }] });
 }
 
-test('the TXT record is gone after a success, and one of somebody else at the same name stays', async () => {
+test('F34 the TXT record is gone after a success, and one of somebody else at the same name stays', async () => {
   const theirs = world.dns.addRecord('example.com', {
     name: '_acme-challenge.ok.example.com',
     type: 'TXT',
@@ -26,7 +26,7 @@ test('the TXT record is gone after a success, and one of somebody else at the sa
   world.dns.removeRecord(theirs);
 });
 
-test('the TXT record is gone when the validation failed, and the run says what to look at', async () => {
+test('F28 the TXT record is gone when the validation failed, and the run says what to look at', async () => {
   const domain = 'denied.example.com';
   const theirs = world.dns.addRecord('example.com', {
     name: `_acme-challenge.${domain}`,
@@ -49,7 +49,7 @@ test('the TXT record is gone when the validation failed, and the run says what t
   expect(statusesOf(next)).toEqual({ [domain]: 'deferred' });
 });
 
-test('the CA is only asked when every authoritative name server has the record', async () => {
+test('F28 F33 the CA is only asked when every authoritative name server has the record', async () => {
   const domain = 'lagging.example.com';
   const config = certificateFor(domain);
   world.dns.lag('ns2', 'held');
@@ -66,7 +66,7 @@ test('the CA is only asked when every authoritative name server has the record',
   expect(asked.slice(validation).filter(({ server }) => server === 'ns2')).toEqual([]);
 });
 
-test('one certificate that fails stops no other', async () => {
+test('F33 one certificate that fails stops no other', async () => {
   world.cdn.set('good.example.com');
   world.cdn.set('www.example.org');
   const config = world.config({

@@ -19,7 +19,7 @@ function certificateFor(domain: string, more: Record<string, unknown> = {}) {
   return world.config({ certificates: [{ name: domain, identifiers: [domain], keyType: 'ec256' }], ...more });
 }
 
-test('a domain that is being configured is waited for', async () => {
+test('F36 a domain that is being configured is waited for', async () => {
   const domain = 'busy.example.com';
   stop = world.rpc.intercept(({ action, nth }) =>
     action === 'SetDomainServerCertificate' && nth === 1
@@ -30,7 +30,7 @@ test('a domain that is being configured is waited for', async () => {
   expect(statusesOf(renewal)).toEqual({ [domain]: 'renewed' });
 });
 
-test('an answer that is lost after the write was done costs no second write', async () => {
+test('F37 an answer that is lost after the write was done costs no second write', async () => {
   const domain = 'lost.example.com';
   let writes = 0;
   stop = world.rpc.intercept(({ action, parameters }) => {
@@ -43,7 +43,7 @@ test('an answer that is lost after the write was done costs no second write', as
   expect(writes).toBe(1);
 });
 
-test('an answer of 503 without a Code is no success: the next run deploys what is stored', async () => {
+test('F36 an answer of 503 without a Code is no success: the next run deploys what is stored', async () => {
   const domain = 'broken.example.com';
   stop = world.rpc.intercept(({ action }) =>
     action === 'SetDomainServerCertificate' ? { status: 503, body: '{"RequestId":"0000-1111"}' } : undefined,
@@ -62,7 +62,7 @@ test('an answer of 503 without a Code is no success: the next run deploys what i
   expect(ordersAt(world)).toBe(orders);
 });
 
-test('what is throttled is pushed all the same, and never more than ten in a second', async () => {
+test('F35 what is throttled is pushed all the same, and never more than ten in a second', async () => {
   const domains = Array.from({ length: 25 }, (_, index) => `many${index}.example.com`);
   for (const domain of domains) world.cdn.set(domain);
   const identifiers = ['*.example.com'];
@@ -76,7 +76,7 @@ test('what is throttled is pushed all the same, and never more than ten in a sec
   expect(world.rpc.maxCallsInAnySecond('SetDomainServerCertificate')).toBeLessThanOrEqual(10);
 });
 
-test('one domain that is refused stops no other of the same certificate', async () => {
+test('F39 one domain that is refused stops no other of the same certificate', async () => {
   const domains = ['a.two.example.com', 'b.two.example.com'];
   for (const domain of domains) world.cdn.set(domain);
   world.cdn.set('a.two.example.com', { httpsRequests: false });
@@ -90,7 +90,7 @@ test('one domain that is refused stops no other of the same certificate', async 
   expect(world.cdn.served('b.two.example.com')).toBeDefined();
 });
 
-test('a domain that is not on the account, or is offline, costs no order', async () => {
+test('F39 a domain that is not on the account, or is offline, costs no order', async () => {
   world.cdn.set('offline.example.com', { status: 'offline' });
   const config = world.config({
     certificates: [

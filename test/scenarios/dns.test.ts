@@ -8,7 +8,8 @@ let stop: (() => void) | undefined;
 beforeAll(async () => {
   world = await startWorld({
     zones: ['example.com', 'acme.example.net', 'locked.example', 'expired.example', 'full.example'],
-    pebble: { env: { PEBBLE_AUTHZREUSE: '0' } },
+    // The CA takes up to two seconds before it looks, as real ones do.
+    pebble: { env: { PEBBLE_AUTHZREUSE: '0', PEBBLE_VA_NOSLEEP: '0', PEBBLE_VA_SLEEPTIME: '2' } },
   });
 });
 afterEach(() => {
@@ -168,6 +169,22 @@ describe('Alibaba Cloud DNS', () => {
     expect(statusesOf(renewal)).toEqual({ [domain]: 'renewed' });
     expect(tries).toBeGreaterThanOrEqual(2);
     expect(most).toBe(1);
+  });
+
+  test('F33 a record that is not visible in the time there is: the run ends in time, and the next one goes on with its order', async () => {
+    const domain = 'invisible.example.com';
+    const config = certificateFor(domain);
+    world.dns.lag('ns1', 'held');
+    world.dns.lag('ns2', 'held');
+    const orders = ordersAt(world);
+    const renewal = await world.renew(config, { timeout: 30 });
+    expect(errorsOf(renewal)).toEqual({ [domain]: 'DNS_NOT_PROPAGATED' });
+    expect(renewal.error?.errorType, 'not killed').toBe('RunFailed');
+    expect(txtRecords(world, 'example.com')).toEqual([]);
+    world.dns.release('ns1');
+    world.dns.release('ns2');
+    expect(statusesOf(await world.renew(config, { payload: { force: true } }))).toEqual({ [domain]: 'renewed' });
+    expect(ordersAt(world)).toBe(orders + 1);
   });
 
   test('F34 what a run could not take away is taken away by the next renewal, and nothing else is', async () => {

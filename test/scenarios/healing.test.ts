@@ -75,7 +75,7 @@ test('a certificate that one edge serves and the other does not is deployed agai
   expect(again.report.outcomes[0]?.verifications?.map(({ status }) => status)).toEqual(['served', 'served']);
 });
 
-test('an edge that never takes it up is a failure of the run, and the next run deploys again', async () => {
+test('F38 an edge that never takes it up is a failure of the run, and the next run deploys again', async () => {
   const domain = 'stuck.example.com';
   world.cdn.set(domain);
   world.edges[1].hold();

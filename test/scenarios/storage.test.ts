@@ -1,7 +1,8 @@
 import { createServer } from 'node:http';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { errorsOf, ordersAt, statusesOf } from '../sandbox/footprint.ts';
-import { type Oss, startOss } from '../sandbox/oss.ts';
+import { type Oss, type OssInterception, startOss } from '../sandbox/oss.ts';
+import { OssError } from '../sandbox/oss-api.ts';
 import { freePorts } from '../sandbox/ports.ts';
 import { KMS_KEY, startWorld, type World } from '../sandbox/world.ts';
 
@@ -64,7 +65,7 @@ describe('an OSS bucket as the store', () => {
     expect(first.lines.join('\n')).not.toContain(KEY);
   });
 
-  test('a wrong key is said, and nothing is issued or overwritten', async () => {
+  test('F46 a wrong key is said, and nothing is issued or overwritten', async () => {
     const domain = 'local.example.com';
     const config = certificateFor(domain, {
       store: `oss://certificates/${domain}`,
@@ -79,7 +80,7 @@ describe('an OSS bucket as the store', () => {
     expect(ordersAt(world)).toBe(orders);
   });
 
-  test('a bucket that refuses is named with the permission that is missing, and no order is made', async () => {
+  test('F47 a bucket that refuses is named with the permission that is missing, and no order is made', async () => {
     const domain = 'refused.example.com';
     const config = certificateFor(domain, { store: 'oss://certificates/refused' });
     const stop = oss.intercept(({ method }) =>
@@ -94,6 +95,50 @@ describe('an OSS bucket as the store', () => {
     expect(renewal.report.outcomes[0]?.error?.remedy).toContain('oss:PutObject');
     expect(ordersAt(world)).toBe(orders);
   });
+
+  test.each<[string, OssInterception, string]>([
+    ['403', new OssError(403, 'AccessDenied', 'no'), 'oss:GetObject'],
+    ['500', new OssError(500, 'InternalError', 'no'), ''],
+    ['a page of HTML with status 502', { status: 502, body: '<html></html>' }, ''],
+    ['nothing, the connection cut', 'reset', ''],
+  ])(
+    'F46 that answers %s to a read is not taken for an empty one: nothing is issued',
+    async (_, answer, permission) => {
+      const config = certificateFor('plain.example.com', { store: 'oss://certificates/plain' });
+      const before = contents();
+      const stop = oss.intercept(({ method }) => (method === 'GET' ? answer : undefined));
+      const orders = ordersAt(world);
+      const { report, error } = await world.renew(config, { timeout: 60 });
+      stop();
+      expect(report.error).toMatchObject({ code: 'STORE_UNREADABLE', step: 'record' });
+      expect(report.error?.remedy).toContain(permission);
+      expect(error?.errorType).toBe('RunFailed');
+      expect(ordersAt(world)).toBe(orders);
+      expect(contents()).toBe(before);
+    },
+  );
+
+  test.each([
+    ['the certificate', /\/[0-9a-f]{64}\.json$/],
+    ['the record', /\/record\.json$/],
+  ])(
+    'F47 that takes %s no more after the CA issued it: nothing is deployed, and nothing issued again',
+    async (what, key) => {
+      const domain = `full-${what.replace('the ', '')}.example.com`;
+      const config = certificateFor(domain, { store: `oss://certificates/${domain}` });
+      const stop = oss.intercept((request) =>
+        request.method === 'PUT' && key.test(request.key) ? new OssError(403, 'AccessDenied', 'quota') : undefined,
+      );
+      const orders = ordersAt(world);
+      const renewal = await world.renew(config);
+      stop();
+      expect(errorsOf(renewal)).toEqual({ [domain]: 'STORE_UNWRITABLE' });
+      expect(world.cdn.served(domain)).toBeUndefined();
+      expect(ordersAt(world)).toBe(orders + 1);
+      expect(statusesOf(await world.renew(config))).toEqual({ [domain]: 'renewed' });
+      expect(ordersAt(world), 'the order that is there gives its certificate again').toBe(orders + 1);
+    },
+  );
 });
 
 test('http-01 is answered by the bucket that is the origin of the domain', async () => {

@@ -245,17 +245,19 @@ async function reconcileOne(
   let { record, decision } = plan;
   let step: Step = 'record';
   try {
-    const current = await lookAgain(plan, context);
-    ({ decision, record } = current);
-    let { observation } = current;
+    // Asked for a slot before anything is awaited: what ends first gets the first ones.
+    const current = await slots(async () => {
+      const looked = await lookAgain(plan, context);
+      ({ decision, record } = looked);
+      if (decision.action !== 'renew') return looked;
+      step = 'issue';
+      record = withoutFailures(await issueInTime(looked, lease, context));
+      return { ...looked, observation: { ...looked.observation, record } };
+    });
+    const { observation } = current;
     if (decision.action === 'keep') {
       await writeRecord(store, observation.record);
       return { outcome: asOutcome(current), record: observation.record };
-    }
-    if (decision.action === 'renew') {
-      step = 'issue';
-      record = withoutFailures(await slots(() => issueInTime(current, lease, context)));
-      observation = { ...observation, record };
     }
     step = 'deploy';
     const { fingerprint = '' } = record.certificate ?? {};

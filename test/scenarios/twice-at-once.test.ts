@@ -116,7 +116,7 @@ describe('F48 the lease', { timeout: 120_000 }, () => {
       seen.push(await look());
     });
     expect([endOf(late)['one'], await brokenIn(one)]).toEqual([
-      expect.stringMatching(/^(deferred (LEASE_LOST|DEADLINE_REACHED)|renewed)$/),
+      expect.stringMatching(/^(deferred (LEASE_LOST|DEADLINE_REACHED|ACME_ORDER_PENDING)|renewed)$/),
       [],
     ]);
     expect(await look()).toEqual(seen[0]);

@@ -72,3 +72,10 @@ function countWith({ failures }: CertificateRecord, step: string): number {
 function sinceOf({ failures }: CertificateRecord, now: Date): string {
   return failures?.since ?? now.toISOString();
 }
+
+/** The same object when there are none: nothing is written then. */
+export function withoutFailures(record: CertificateRecord): CertificateRecord {
+  if (!record.failures) return record;
+  const { failures: _, ...well } = record;
+  return well;
+}

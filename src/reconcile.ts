@@ -5,10 +5,10 @@ import { type Decision, decide, type Intent } from './decide.ts';
 import { type Deployment, deploy, type Target, type TargetDomain } from './deploy.ts';
 import { type Deps, timeLeft } from './deps.ts';
 import { AutocertError, toAutocertError } from './errors.ts';
-import { backsOff, withDeployFailure, withFailure } from './failures.ts';
+import { withoutFailures } from './failures.ts';
 import { type CertificateSpec, type Inventory, inventory, select } from './inventory.ts';
 import { type Lease, takeLease } from './lease.ts';
-import { type DomainObservation, type Observation, type Observers, observe, withAdvice } from './observe.ts';
+import { type DomainObservation, type Observation, type Observers, observe } from './observe.ts';
 import { createQuarantine, type Quarantine } from './quarantine.ts';
 import {
   type CertificateRecord,
@@ -22,12 +22,12 @@ import {
   writeIndex,
   writeRecord,
 } from './record.ts';
+import { remember, rememberFailure } from './remember.ts';
 import {
   failedOutcome,
   keptOutcome,
   type Outcome,
   outcomeOf,
-  type ReportedError,
   type RunReport,
   reported,
   type Step,
@@ -180,13 +180,6 @@ async function look(spec: CertificateSpec, record: CertificateRecord, context: R
   return { spec, record, observation, decision };
 }
 
-/** The same object when there are none: nothing is written then. */
-function withoutFailures(record: CertificateRecord): CertificateRecord {
-  if (!record.failures) return record;
-  const { failures: _, ...well } = record;
-  return well;
-}
-
 /** Does what was decided, the certificate that ends first going first. */
 async function act(planned: readonly (Plan | Outcome)[], index: Index, context: RunContext): Promise<Outcome[]> {
   const { ports, request, deps } = context;
@@ -242,6 +235,7 @@ async function reconcileOne(
   const { config, ports, deps } = context;
   const { store } = ports;
   const { name } = plan.spec;
+  const memory = { store, observers: context.observers, interval: config.renewal.interval };
   let { record, decision } = plan;
   let step: Step = 'record';
   try {
@@ -279,7 +273,7 @@ async function reconcileOne(
     );
     step = 'record';
     const outcome = outcomeOf(name, decision, deployments, verifications);
-    record = await remember(observation, deployments, outcome.error, context);
+    record = await remember(observation, deployments, outcome.error, memory);
     // The one before it stays until its successor is known to be served.
     if (outcome.status === 'renewed')
       await pruneBundles(store, name, [fingerprint, current.record.certificate?.fingerprint ?? '']);
@@ -288,7 +282,7 @@ async function reconcileOne(
     const error = toAutocertError(thrown);
     deps.log.error('certificate_failed', { name, step, error });
     if (!isPostponement(error) && error.code !== 'ACME_LIMIT_REACHED')
-      record = await rememberFailure(record, error, step, context);
+      record = await rememberFailure(record, error, step, memory);
     const status = isPostponement(error) || outlives(record, error) ? 'deferred' : 'failed';
     return { outcome: { name, status, decision, error: reported(error, step) }, record };
   }
@@ -329,58 +323,6 @@ function outlives({ certificate }: CertificateRecord, { code, retryAfter }: Auto
 function toVerify({ domains }: Observation, deployments: readonly Deployment[]): DomainObservation[] {
   const there = deployments.filter(({ status }) => status === 'deployed' || status === 'in-place');
   return domains.filter(({ domain }) => there.some((one) => one.domain === domain));
-}
-
-async function remember(
-  observation: Observation,
-  deployments: readonly Deployment[],
-  failure: ReportedError | undefined,
-  context: RunContext,
-): Promise<CertificateRecord> {
-  const { store } = context.ports;
-  const { record: before } = observation;
-  // A renewal that fails is not over because what is stored was deployed.
-  const well = before.failures && backsOff(before.failures) ? before : withoutFailures(before);
-  const kept = failure ? withStepFailure(before, failure, failure.step, context) : well;
-  const names = deployments.flatMap(({ domain, certName }) => (certName === undefined ? [] : [[domain, certName]]));
-  const deployed = { ...kept.deployed, ...Object.fromEntries(names) };
-  const record = await withAdvice({ ...kept, deployed }, context.observers);
-  await writeRecord(store, record);
-  return record;
-}
-
-/** A failure that cannot be remembered is still the failure that is reported. */
-async function rememberFailure(
-  record: CertificateRecord,
-  error: AutocertError,
-  step: Step,
-  context: RunContext,
-): Promise<CertificateRecord> {
-  const { ports, deps } = context;
-  const next = withStepFailure(record, error, step, context);
-  if (next === record) return record;
-  try {
-    await writeRecord(ports.store, next);
-    return next;
-  } catch (thrown) {
-    deps.log.error('failure_not_recorded', { name: record.name, error: toAutocertError(thrown) });
-    return record;
-  }
-}
-
-/** The same record for a step whose failures the store is not the place for: it may be the store that failed. */
-function withStepFailure(
-  record: CertificateRecord,
-  error: AutocertError | ReportedError,
-  step: Step,
-  { config, deps }: RunContext,
-): CertificateRecord {
-  // A store that fails has nothing to do with how often a CA may be asked.
-  if (error.code.startsWith('STORE_')) return record;
-  if (step === 'issue') return withFailure(record, error, deps);
-  if (step !== 'deploy' && step !== 'verify') return record;
-  const { code, message, remedy, requestId } = error;
-  return withDeployFailure(record, { code, message, remedy, requestId, step }, config.renewal.interval, deps);
 }
 
 function isPlan(plan: Plan | Outcome): plan is Plan {

@@ -83,10 +83,10 @@ export function broken<T>(sample: T): fc.Arbitrary<unknown> {
     .map((edits) => edits.reduce<unknown>(applied, structuredClone(sample)));
 }
 
-function applied(
-  root: unknown,
-  { at, value, how }: { readonly at: number; readonly value: unknown; readonly how: string },
-): unknown {
+function applied(root: unknown, edit: { readonly at: number; readonly value: unknown; readonly how: string }): unknown {
+  const { at, how } = edit;
+  // A copy: the next edit may write into it, and the generator gives the same object again.
+  const value = structuredClone(edit.value);
   const places: [object, string][] = [];
   const walk = (node: unknown, depth: number): void => {
     if (typeof node !== 'object' || node === null || depth > 12) return;

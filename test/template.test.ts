@@ -1,14 +1,7 @@
-import { readFileSync } from 'node:fs';
-import { unzipSync } from 'fflate';
-import { beforeAll, describe, expect, test } from 'vitest';
-import { parseConfig } from '../src/config.ts';
-import { parseRedeployEvent } from '../src/redeploy-event.ts';
-import { bundled } from './bundle.ts';
-import type { Evaluated } from './template/evaluate.ts';
+import { describe, expect, test } from 'vitest';
 import { problemsOf } from './template/problems.ts';
-import { isMap, type Json, readTemplate, type Template } from './template/read.ts';
-import { handlerNames } from './template/sources.ts';
-import { BUCKET, evaluated, GIVEN, resourcesOf, template } from './template/stack.ts';
+import { type Json, readTemplate, type Template } from './template/read.ts';
+import { BUCKET, evaluated, resourcesOf, template } from './template/stack.ts';
 
 /** A copy with one place changed; undefined takes the place out. */
 function changed(path: readonly string[], value: Json | undefined): Template {
@@ -84,6 +77,12 @@ describe('the template against the official definitions', () => {
       'timer trigger.cron is not defined',
     ],
     [
+      'a trigger key with a typo, deep inside',
+      ['Resources', 'RedeployInbox', 'Properties', 'TriggerConfig', 'filter', 'key', 'Prefix'],
+      'autocert/inbox/',
+      'oss trigger.filter.key.Prefix is not defined',
+    ],
+    [
       'a trigger key of the wrong type',
       ['Resources', 'RenewTimer', 'Properties', 'TriggerConfig', 'enable'],
       'true',
@@ -123,6 +122,12 @@ describe('the template against the official definitions', () => {
       'a Fn::GetAtt of a resource that is not always there',
       ['Resources', 'RenewFunction', 'Properties', 'Description'],
       { 'Fn::GetAtt': ['Bucket', 'Name'] },
+      'Bucket is not always there',
+    ],
+    [
+      'a Fn::If whose other branch wants what is not there',
+      ['Resources', 'RenewFunction', 'Properties', 'Description'],
+      { 'Fn::If': ['BucketIsNew', '', { 'Fn::GetAtt': ['Bucket', 'Name'] }] },
       'Bucket is not always there',
     ],
     [
@@ -188,152 +193,10 @@ describe('the form that a person fills in', () => {
 
   test('shows no secret on the console', () => {
     const hidden = names.filter((name) => template.Parameters[name]?.NoEcho === true);
-    expect(hidden).toEqual(['EncryptionKey', 'EabHmacKey', 'DingtalkUrl', 'DingtalkSecret']);
-  });
-});
-
-describe('the functions', () => {
-  let stack: Evaluated;
-  beforeAll(async () => {
-    stack = await evaluated();
-  });
-
-  test('are those that the sources have, and each handler is in the zip', async () => {
-    const zipped = Object.keys(unzipSync(readFileSync(bundled('autocert.zip'))));
-    const functions = resourcesOf('ALIYUN::FC3::Function', stack);
-    const handlers = functions.map(({ Handler }) => String(Handler).replace(/\.handler$/, '')).sort();
-    expect(handlers).toEqual(handlerNames());
-    expect(handlers.map((name) => `${name}.mjs`).filter((file) => !zipped.includes(file))).toEqual([]);
-    for (const { FunctionName, Handler } of functions)
-      expect(`${String(FunctionName)}.handler`).toBe(`autocert-${String(Handler)}`);
-  });
-
-  test('have a vCPU for one to four GB of memory, as FC wants it', async () => {
-    for (const memory of template.Parameters['RenewMemorySize']?.AllowedValues ?? []) {
-      for (const { Cpu, MemorySize } of resourcesOf(
-        'ALIYUN::FC3::Function',
-        await evaluated({ RenewMemorySize: memory }),
-      )) {
-        expect(Number(MemorySize) / 1024 / Number(Cpu)).toBeGreaterThanOrEqual(1);
-        expect(Number(MemorySize) / 1024 / Number(Cpu)).toBeLessThanOrEqual(4);
-      }
-    }
-  });
-
-  test('have the variables that a configuration reads, and no other', async () => {
-    const secrets = {
-      EncryptionKey: Buffer.alloc(32, 7).toString('base64'),
-      EabHmacKey: 'ZWFiLWtleQ',
-      DingtalkUrl: 'https://oapi.dingtalk.com/robot/send?access_token=0123456789abcdef',
-      DingtalkSecret: 'SEC0123456789abcdef',
-    };
-    const expected = {
-      AUTOCERT_CONFIG: `oss://${BUCKET}/config.yaml`,
-      AUTOCERT_KEY: secrets.EncryptionKey,
-      EAB_HMAC_KEY: secrets.EabHmacKey,
-      DINGTALK_URL: secrets.DingtalkUrl,
-      DINGTALK_SECRET: secrets.DingtalkSecret,
-    };
-    for (const { EnvironmentVariables } of resourcesOf('ALIYUN::FC3::Function', await evaluated(secrets))) {
-      expect(EnvironmentVariables).toEqual(expected);
-    }
-    const config = parseConfig(
-      `acme:
-  directoryUrl: zerossl
-  contact: [mailto:ops@example.com]
-  externalAccountBinding: { kid: kid, hmacKey: "\${EAB_HMAC_KEY}" }
-certificates: [{ identifiers: [www.example.com] }]
-store: ${String((await evaluated()).outputs['StoreUrl'])}
-encryption: { key: "\${AUTOCERT_KEY}" }
-notify: [{ channel: dingtalk, url: "\${DINGTALK_URL}", secret: "\${DINGTALK_SECRET}" }]
-`,
-      { env: expected, region: 'cn-hangzhou' },
-    );
-    expect(config.acme.externalAccountBinding?.hmacKey.reveal()).toBe(secrets.EabHmacKey);
-    expect(config.encryption && 'key' in config.encryption && config.encryption.key.reveal()).toBe(
-      secrets.EncryptionKey,
-    );
-    expect(config.notify[0]?.url?.reveal()).toBe(secrets.DingtalkUrl);
-    expect(config.notify[0]?.secret?.reveal()).toBe(secrets.DingtalkSecret);
-    expect(config.store).toEqual({ type: 'oss', bucket: BUCKET, prefix: 'autocert' });
-  });
-
-  test('are started by a timer each at a minute of its own, the same for the life of the stack', async () => {
-    const crons = async (stackId: string, hours: number) =>
-      resourcesOf('ALIYUN::FC3::Trigger', await evaluated({ RenewalIntervalHours: hours }, { stackId })).flatMap(
-        ({ TriggerConfig }) =>
-          isMap(TriggerConfig) && typeof TriggerConfig['cronExpression'] === 'string'
-            ? [TriggerConfig['cronExpression']]
-            : [],
-      );
-    expect(await crons(GIVEN.stackId, 6)).toEqual(['0 42 */6 * * *', '0 12 * * * *']);
-    expect(await crons(GIVEN.stackId, 12)).toEqual(['0 42 */12 * * *', '0 12 * * * *']);
-    expect(await crons('4a6c9851-3b0f-4f5f-b4ca-a14bf692ab02', 6)).toEqual(['0 43 */6 * * *', '0 13 * * * *']);
-  });
-
-  test('run one renewal and one redeployment at a time', () => {
-    const reserved = resourcesOf('ALIYUN::FC3::ConcurrencyConfig', stack);
-    expect(reserved).toEqual([
-      { FunctionName: 'autocert-renew', ReservedConcurrency: 1 },
-      { FunctionName: 'autocert-redeploy', ReservedConcurrency: 1 },
+    expect(hidden).toEqual([
+      ...['EncryptionKey', 'EabHmacKey', 'InboxPassword', 'Environment'],
+      ...['DingtalkUrl', 'DingtalkSecret'],
     ]);
-  });
-
-  test('are hardly ever tried again, and alert hears of what failed for good, except of itself', () => {
-    const configs = resourcesOf('ALIYUN::FC3::AsyncInvokeConfig', stack).map((config) => [
-      config['FunctionName'],
-      config['MaxAsyncRetryAttempts'],
-      JSON.stringify(config['DestinationConfig'] ?? null).match(/acs:[^"]+/)?.[0],
-    ]);
-    const alert = 'acs:fc:cn-hangzhou:1234567890123456:functions/autocert-alert';
-    expect(configs).toEqual([
-      ['autocert-renew', 0, alert],
-      ['autocert-redeploy', 1, alert],
-      ['autocert-watch', 0, alert],
-      ['autocert-alert', 1, undefined],
-    ]);
-  });
-
-  test('show their state to nobody who does not sign', () => {
-    const http = resourcesOf('ALIYUN::FC3::Trigger', stack).filter(({ TriggerType }) => TriggerType === 'http');
-    expect(http.map(({ FunctionName, TriggerConfig }) => [FunctionName, TriggerConfig])).toEqual([
-      ['autocert-status', { authType: 'function', methods: ['GET', 'HEAD'], disableURLInternet: false }],
-    ]);
-  });
-
-  describe('hear of CDN events', () => {
-    const patternsOf = (from: Evaluated): string[] =>
-      resourcesOf('ALIYUN::FC3::Trigger', from).flatMap(({ TriggerConfig }) =>
-        isMap(TriggerConfig) && 'eventRuleFilterPattern' in TriggerConfig
-          ? [String(TriggerConfig['eventRuleFilterPattern'])]
-          : [],
-      );
-
-    test('that redeploy understands, and all of those', () => {
-      const [pattern = ''] = patternsOf(stack);
-      const { source, type, data } = JSON.parse(pattern);
-      for (const eventName of data.eventName) {
-        const requestParameters = { DomainName: 'www.example.com' };
-        const event = {
-          specversion: '1.0',
-          id: '1',
-          source: source[0],
-          type: type[0],
-          data: { eventName, requestParameters },
-        };
-        expect(parseRedeployEvent(Buffer.from(JSON.stringify(event))).domains).toEqual(['www.example.com']);
-      }
-      const code = readFileSync(new URL('../src/redeploy-event.ts', import.meta.url), 'utf8');
-      const listsOf = (name: string) =>
-        new RegExp(`^const ${name} = \\[([^\\]]*)\\]`, 'm').exec(code)?.[1]?.match(/[\w:]+/g);
-      expect(type).toEqual(listsOf('AUDIT_TYPES'));
-      const names = [...(listsOf('DOMAIN_APPEARS') ?? []), ...(listsOf('CERTIFICATE_SET') ?? [])];
-      expect(data.eventName.toSorted()).toEqual(names.sort());
-    });
-
-    test('only when that is wanted', async () => {
-      expect(patternsOf(await evaluated({ CdnEvents: 'false' }))).toEqual([]);
-    });
   });
 });
 

@@ -2,6 +2,7 @@
  * The official definitions of ROS resource types (ros-cdk) and of FC's trigger configurations (the FC 3.0 SDK), asked
  * whether properties are right. Neither tells of properties that it does not know: what it does not give back is unknown.
  */
+import { rmSync } from 'node:fs';
 import * as fc from '@alicloud/fc20230330';
 import { App, type Construct, Stack } from '@alicloud/ros-cdk-core';
 import * as fc3 from '@alicloud/ros-cdk-fc3';
@@ -28,12 +29,17 @@ const CLASSES = new Map(
 
 const INSTANCES = new Map<string, object>();
 
+/** Nothing is ever written for it, but a folder for the output is made at once. */
+const APP = new App();
+rmSync(APP.outdir, { recursive: true });
+const STACK = new Stack(APP, 'stack');
+
 /** One empty resource of the type, only to be asked; undefined for a type that nobody defines. */
 function instanceOf(type: string): object | undefined {
   const known = INSTANCES.get(type);
   const Resource = CLASSES.get(type);
   if (known || !Resource) return known;
-  const made = new Resource(new Stack(new App(), 'stack'), 'resource', {}, true);
+  const made = new Resource(STACK, type.replaceAll('::', '-'), {}, true);
   INSTANCES.set(type, made);
   return made;
 }

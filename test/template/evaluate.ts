@@ -6,12 +6,23 @@ const require = createRequire(import.meta.url);
 /** The package is a promise, which an import would await as a module. `json` gives the one result of a script. */
 const jq: Promise<{ json(input: unknown, script: string): unknown }> = require('jq-web');
 
+/** Script and input -> result: jq takes its time, and all functions of a stack have the same variables. */
+const known = new Map<string, unknown>();
+
+async function jqResults(input: Json, script: string): Promise<unknown> {
+  const key = JSON.stringify([script, input]);
+  if (!known.has(key)) known.set(key, (await jq).json(input, script));
+  return known.get(key);
+}
+
 export interface Given {
   /** A CommaDelimitedList as one text, as a person types it. */
   readonly parameters: Readonly<Record<string, string | number>>;
   readonly region: string;
   readonly account: string;
   readonly stackId: string;
+  /** Whether Ref gives a Json parameter as the text that was typed, not as its value: the documentation leaves it open. */
+  readonly jsonAsText?: boolean;
 }
 
 export interface Evaluated {
@@ -29,7 +40,9 @@ export async function evaluate(template: Template, given: Given): Promise<Evalua
   for (const [name, { Type, Default }] of Object.entries(template.Parameters)) {
     const value = given.parameters[name] ?? Default;
     if (value === undefined) throw new Error(`${name} has no value`);
-    values.set(name, Type === 'CommaDelimitedList' ? String(value).split(',') : value);
+    if (Type === 'CommaDelimitedList') values.set(name, String(value).split(','));
+    else if (Type === 'Json' && !given.jsonAsText) values.set(name, JSON.parse(String(value)));
+    else values.set(name, value);
   }
 
   function holds(condition: Json): boolean {
@@ -50,6 +63,10 @@ export async function evaluate(template: Template, given: Given): Promise<Evalua
     if (name === undefined || argument === undefined) return resolveMap(value);
     if (name === 'Ref') return targetOf(String(argument));
     if (name === 'Fn::GetAtt' && Array.isArray(argument)) return targetOf(argument.join('.'));
+    if (name === 'Fn::If' && Array.isArray(argument)) {
+      const [condition, yes = null, no = null] = argument;
+      return resolve(holds(template.Conditions[String(condition)] ?? null) ? yes : no);
+    }
     if (name === 'Fn::Sub') {
       const [text, variables] = Array.isArray(argument) ? argument : [argument, {}];
       return substitute(String(text), await resolveMap(isMap(variables) ? variables : {}));
@@ -58,7 +75,7 @@ export async function evaluate(template: Template, given: Given): Promise<Evalua
       const [method, script, input = null] = argument;
       if (method !== 'First') throw new Error(`Fn::Jq with ${String(method)}`);
       // A list around it: a script may have several results, and the first counts.
-      const results = (await jq).json(await resolve(input), `[${String(script)}]`);
+      const results = await jqResults(await resolve(input), `[${String(script)}]`);
       return Array.isArray(results) ? results[0] : null;
     }
     throw new Error(`${name} is not evaluated`);
@@ -94,7 +111,7 @@ export async function evaluate(template: Template, given: Given): Promise<Evalua
       return `acs:fc:${given.region}:${given.account}:functions/${String(properties['FunctionName'])}`;
     }
     if (attribute === 'UrlInternet') return 'https://status-page.fcapp.run';
-    const same = properties[attribute];
+    const same = Type === 'ALIYUN::OSS::Bucket' ? properties[`Bucket${attribute}`] : properties[attribute];
     if (same === undefined) throw new Error(`${Type} gives no ${attribute}`);
     return same;
   }

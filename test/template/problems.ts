@@ -82,7 +82,7 @@ function strangers(where: string, map: object, known: readonly string[]): string
   return Object.keys(map).flatMap((key) => (known.includes(key) ? [] : [`${where}: ${key} is not defined`]));
 }
 
-/** `condition`: of the resource that the value is in. */
+/** `condition`: which one certainly holds where the value is, that of its resource or of the Fn::If around it. */
 function walk(
   template: Template,
   value: Json,
@@ -113,10 +113,11 @@ function walk(
     return [...found, ...deeper(variables, where)];
   }
   if (name === 'Fn::If') {
-    const [test = '', ...values] = Array.isArray(argument) ? argument : [];
+    const [test = '', yes = null, ...others] = Array.isArray(argument) ? argument : [];
     return [
       ...(String(test) in template.Conditions ? [] : [`${where}: no condition ${String(test)}`]),
-      ...deeper(values, where),
+      ...walk(template, yes, where, functions, String(test)),
+      ...deeper(others, where),
     ];
   }
   return deeper(argument, where);

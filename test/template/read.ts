@@ -42,11 +42,11 @@ export interface Template {
   >;
 }
 
-const TEXT = readFileSync(new URL('../../template.yml', import.meta.url), 'utf8');
+export const templateText = readFileSync(new URL('../../template.yml', import.meta.url), 'utf8');
 
 /** A fresh copy, without what the YAML itself would hide: keys that are there twice are errors. */
 export function readTemplate(): Template {
-  return parse(TEXT, { strict: true, uniqueKeys: true });
+  return parse(templateText, { strict: true, uniqueKeys: true });
 }
 
 export function isMap(value: unknown): value is JsonMap {

@@ -1,10 +1,6 @@
-import { pathToFileURL } from 'node:url';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { bundled } from '../bundle.ts';
-import { type InvocationResult, invoke } from '../sandbox/fc.ts';
-import { statusesOf } from '../sandbox/footprint.ts';
-import { type Oss, startOss } from '../sandbox/oss.ts';
-import { CREDENTIALS, KMS_KEY, startWorld, type World } from '../sandbox/world.ts';
+import { readFileSync } from 'node:fs';
+import { beforeAll, describe, expect, test } from 'vitest';
+import { KMS_KEY } from '../sandbox/world.ts';
 import type { Evaluated } from './evaluate.ts';
 import { actionsOf, allows, statementsOf } from './policy.ts';
 import { isMap, type Json, type JsonMap } from './read.ts';
@@ -21,12 +17,12 @@ describe('the roles', () => {
     all = await evaluated(OPTIONS);
   });
 
-  test('are assumed by Function Compute alone, and every function has the one of its kind', () => {
-    const roles = resourcesOf('ALIYUN::RAM::Role', all);
-    for (const { AssumeRolePolicyDocument } of roles) {
+  test('are assumed by Function Compute alone, that of the inbox by OSS, and every function has the one of its kind', () => {
+    for (const { RoleName, AssumeRolePolicyDocument } of resourcesOf('ALIYUN::RAM::Role', all)) {
+      const service = RoleName === 'autocert-inbox' ? 'oss.aliyuncs.com' : 'fc.aliyuncs.com';
       expect(AssumeRolePolicyDocument).toEqual({
         Version: '1',
-        Statement: [{ Effect: 'Allow', Action: 'sts:AssumeRole', Principal: { Service: ['fc.aliyuncs.com'] } }],
+        Statement: [{ Effect: 'Allow', Action: 'sts:AssumeRole', Principal: { Service: [service] } }],
       });
     }
     const used = resourcesOf('ALIYUN::FC3::Function', all).map(({ Handler, Role }) => [
@@ -58,6 +54,57 @@ describe('the roles', () => {
     expect(actionsOf(statementsOf('WatchRole', all))).toEqual([...reads, ...store, ...OF_FC].sort());
   });
 
+  test('are what README says of them', () => {
+    const readme = readFileSync(new URL('../../README.md', import.meta.url), 'utf8');
+    const rows = (readme.split('### Roles\n')[1]?.split('\n#')[0] ?? '')
+      .split('\n')
+      .filter((line) => /^\| `/.test(line));
+    const told = (role: string) => {
+      const own = rows.filter((row) =>
+        row
+          .split('|')[4]
+          ?.split(',')
+          .some((name) => name.trim() === role),
+      );
+      return [...new Set(own.flatMap((row) => row.split('|')[1]?.match(/[a-z]+:\w+/g) ?? []))].sort();
+    };
+    for (const role of ['Renew', 'Watch', 'Alert', 'Inbox'])
+      expect(told(role.toLowerCase()), role).toEqual(actionsOf(statementsOf(`${role}Role`, all)));
+  });
+
+  test('let the inbox start redeploy and nothing else', () => {
+    const resources = ['acs:fc:cn-hangzhou:1234567890123456:functions/autocert-redeploy'];
+    expect(statementsOf('InboxRole', all)).toEqual([
+      { actions: ['fc:InvokeFunction'], resources, prefixes: undefined },
+    ]);
+  });
+
+  test('let redeploy list, take, delete and answer what is in the inbox, and nobody else see it', () => {
+    const may = (role: string, action: string, key: string, prefix = '') =>
+      allows(statementsOf(role, all), action, `acs:oss:*:*:${BUCKET}${key}`, prefix);
+    for (const action of ['oss:GetObject', 'oss:PutObject', 'oss:DeleteObject']) {
+      expect(may('RenewRole', action, '/autocert/inbox/shop.pfx'), action).toBe(true);
+      expect(may('WatchRole', action, '/autocert/inbox/shop.pfx'), action).toBe(false);
+      expect(may('AlertRole', action, '/autocert/inbox/shop.pfx'), action).toBe(false);
+    }
+    expect(may('RenewRole', 'oss:ListObjects', '', 'autocert/inbox/')).toBe(true);
+    expect(may('WatchRole', 'oss:ListObjects', '', 'autocert/inbox/')).toBe(false);
+  });
+
+  test('let nobody but renew and redeploy read a key', () => {
+    const name = 'autocert/certificates/www/';
+    const holds = [`${name}${'0a'.repeat(32)}.json`, `${name}order-0f3c.json`, 'autocert/accounts/0f3c.json'];
+    for (const role of ['RenewRole', 'WatchRole', 'AlertRole']) {
+      const read = (key: string) => allows(statementsOf(role, all), 'oss:GetObject', `acs:oss:*:*:${BUCKET}/${key}`);
+      expect(holds.map(read), role).toEqual(holds.map(() => role === 'RenewRole'));
+      expect(['autocert/index.json', `${name}record.json`].map(read), role).toEqual(
+        Array(2).fill(role !== 'AlertRole'),
+      );
+      expect(read('config.yaml'), role).toBe(true);
+      expect(read('elsewhere.json'), role).toBe(false);
+    }
+  });
+
   test('allow nothing for what is not configured', async () => {
     const few = actionsOf(statementsOf('RenewRole', await evaluated()));
     expect(few.filter((action) => /^(kms|cms|dm):/.test(action))).toEqual([]);
@@ -75,7 +122,7 @@ describe('the roles', () => {
       cdn: /^acs:cdn:\*:1234567890123456:domain\/(www)?\.example\.com$/,
       alidns: /^acs:alidns:\*:1234567890123456:domain\/example\.(com|net)$/,
       oss: new RegExp(
-        `^acs:oss:\\*:\\*:(${BUCKET}(/config\\.yaml|/autocert/\\*)?|origin/\\*\\.well-known/acme-challenge/\\*)$`,
+        `^acs:oss:\\*:\\*:(${BUCKET}(/config\\.yaml|/autocert/(index\\.json|certificates/\\*/record\\.json|\\*))?|origin/\\*\\.well-known/acme-challenge/\\*)$`,
       ),
       kms: new RegExp(`^acs:kms:cn-hangzhou:1234567890123456:key/${KMS_KEY}$`),
       fc: /^acs:fc:cn-hangzhou:1234567890123456:functions\/autocert-alert$/,
@@ -137,114 +184,4 @@ describe('a policy', () => {
   function documentsOf(policies: Json | undefined): JsonMap[] {
     return Array.isArray(policies) ? policies.filter(isMap) : [];
   }
-});
-
-describe('the sandbox with no more than the roles allow', () => {
-  let world: World;
-  let oss: Oss;
-  let stack: Evaluated;
-  let role = 'RenewRole';
-  const refused: string[] = [];
-  beforeAll(async () => {
-    stack = await evaluated({ KmsKeyId: KMS_KEY });
-    world = await startWorld({ zones: ['example.com'] });
-    oss = await startOss({
-      accounts: world.accounts.map((account) => ({ ...account, allows: (...request) => mayUseOss(...request) })),
-      buckets: { [BUCKET]: {} },
-    });
-    for (const domain of ['www.example.com', '.example.com']) world.cdn.set(domain);
-  });
-  afterAll(async () => {
-    await oss.close();
-    await world.close();
-  });
-
-  function mayUseOss(action: string, bucket: string, key: string): boolean {
-    const resource = action === 'oss:ListObjects' ? bucket : `${bucket}/${key}`;
-    // Where a listing begins is not in the sandbox's request; the store lists below its own folder alone.
-    const allowed = allows(statementsOf(role, stack), action, `acs:oss:*:*:${resource}`, 'autocert/');
-    if (!allowed) refused.push(`${action} ${resource}`);
-    return allowed;
-  }
-
-  function configuration(): Record<string, unknown> {
-    const config = world.config({
-      certificates: [{ name: 'www', identifiers: ['www.example.com', '*.example.com'], keyType: 'ec256' }],
-      store: String(stack.outputs['StoreUrl']),
-      encryption: { kmsKeyId: KMS_KEY },
-    });
-    return { ...config, endpoints: { cdn: world.rpc.url, alidns: world.rpc.url, kms: world.rpc.url, oss: oss.url } };
-  }
-
-  /** Another function than renew, as FC invokes it. */
-  function invokeFunction(name: string, event: unknown): Promise<InvocationResult> {
-    return invoke({
-      file: pathToFileURL(bundled(`${name}.mjs`)).href,
-      event: JSON.stringify(event),
-      environment: { AUTOCERT_CONFIG: JSON.stringify(configuration()) },
-      credentials: CREDENTIALS,
-    });
-  }
-
-  /** The calls since the first `seen`, as RAM names them, and those among them that the role does not allow. */
-  function callsSince(seen: number): { names: string[]; forbidden: string[] } {
-    const known = handlerNames().flatMap(actionsInCode);
-    const calls = world.rpc.calls.slice(seen).map(({ action, parameters }) => {
-      const name = known.find((candidate) => candidate.endsWith(`:${action}`)) ?? `unknown:${action}`;
-      return { name, resource: resourceOf(name.split(':')[0] ?? '', parameters) };
-    });
-    const statements = statementsOf(role, stack);
-    const forbidden = calls.filter(({ name, resource }) => !allows(statements, name, resource));
-    return {
-      names: [...new Set(calls.map(({ name }) => name))].sort(),
-      forbidden: forbidden.map(({ name, resource }) => `${name} ${resource}`),
-    };
-  }
-
-  function resourceOf(product: string, parameters: Readonly<Record<string, string>>): string {
-    if (product === 'cdn') return `acs:cdn:*:1234567890123456:domain/${parameters['DomainName'] ?? '*'}`;
-    // DeleteDomainRecord names no zone; the account of this world has one.
-    if (product === 'alidns')
-      return `acs:alidns:*:1234567890123456:domain/${parameters['DomainName'] ?? 'example.com'}`;
-    return `acs:kms:cn-hangzhou:1234567890123456:key/${parameters['KeyId'] ?? KMS_KEY}`;
-  }
-
-  test('renew issues, deploys by either API and stores; watch and status see it; nothing is refused', async () => {
-    expect(statusesOf(await world.renew(configuration()))).toEqual({ www: 'renewed' });
-    world.rpc.removeAction('SetDomainServerCertificate');
-    expect(statusesOf(await world.renew(configuration(), { payload: { force: true } }))).toEqual({ www: 'renewed' });
-    // The reads are the flow's own affair; without these there would be nothing to allow.
-    const needed = [
-      ...['alidns:AddDomainRecord', 'alidns:DeleteDomainRecord', 'kms:Decrypt', 'kms:GenerateDataKey'],
-      ...['cdn:SetCdnDomainSSLCertificate', 'cdn:SetDomainServerCertificate'],
-    ];
-    expect(callsSince(0)).toEqual({ names: expect.arrayContaining(needed), forbidden: [] });
-
-    let seen = world.rpc.calls.length;
-    const redeployed = await invokeFunction('redeploy', { names: ['www'], force: true });
-    expect(redeployed.error).toBeUndefined();
-    expect(callsSince(seen).forbidden).toEqual([]);
-
-    role = 'WatchRole';
-    seen = world.rpc.calls.length;
-    const status = await invokeFunction('status', {});
-    expect(status.result).toMatchObject({ statusCode: 200 });
-    const watched = await invokeFunction('watch', {});
-    expect(watched.result ?? watched.error).toMatchObject({ certificates: expect.any(Array) });
-    const reads = ['cdn:DescribeDomainCertificateInfo', 'cdn:DescribeUserDomains', 'kms:Decrypt'];
-    expect(callsSince(seen)).toEqual({ names: expect.arrayContaining(reads), forbidden: [] });
-    expect(refused).toEqual([]);
-  });
-
-  test('watch may not push a certificate, and alert may not read one', () => {
-    const set = ['cdn:SetDomainServerCertificate', 'acs:cdn:*:1234567890123456:domain/www.example.com'] as const;
-    expect(allows(statementsOf('RenewRole', stack), ...set)).toBe(true);
-    expect(allows(statementsOf('WatchRole', stack), ...set)).toBe(false);
-    for (const role of ['RenewRole', 'WatchRole', 'AlertRole']) {
-      const read = (key: string) => allows(statementsOf(role, stack), 'oss:GetObject', `acs:oss:*:*:${BUCKET}/${key}`);
-      expect(read('config.yaml')).toBe(true);
-      expect(read('autocert/index.json')).toBe(role !== 'AlertRole');
-      expect(read('elsewhere.json')).toBe(false);
-    }
-  });
 });

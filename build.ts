@@ -20,6 +20,8 @@ const CLI = 'cli.mjs';
 const ZIP = 'autocert.zip';
 /** Files that go into the zip beside the code. */
 const NOTICES = ['LICENSE', 'THIRD-PARTY-LICENSES'];
+/** What `autocert deploy` gives to ROS, beside the command line. */
+const TEMPLATE = 'template.yml';
 /** The function that Function Compute calls. */
 const HANDLER = /^export (?:async function|function|const) handler\b/m;
 const UNFINISHED = /\.unfinished$/;
@@ -96,6 +98,7 @@ export async function build(root: string = ROOT, outputFolder: string = join(roo
   for (const output of result.outputFiles) files.set(relative(outputFolder, output.path), output.contents);
   files.set('LICENSE', await readFile(join(root, 'LICENSE')));
   files.set('THIRD-PARTY-LICENSES', Buffer.from(await thirdPartyLicenses(root, result.metafile)));
+  if (existsSync(join(root, TEMPLATE))) files.set(TEMPLATE, await readFile(join(root, TEMPLATE)));
 
   const prefix = `${relative(root, outputFolder)}/`;
   const functions = entries.map(({ out }) => `${out}.mjs`).filter((file) => file !== CLI);

@@ -46,6 +46,11 @@ test('the function that is deployed is built, under a megabyte and a half', asyn
   expect(Object.keys(unzipSync(await readFile(bundled('autocert.zip'))))).toContain('renew.mjs');
 });
 
+test('the template lies beside the command line, which deploys it, and is not in the zip', async () => {
+  expect(await readFile(bundled('template.yml'))).toEqual(await readFile(join(ROOT, 'template.yml')));
+  expect(Object.keys(unzipSync(await readFile(bundled('autocert.zip'))))).not.toContain('template.yml');
+});
+
 test('the same sources make the same zip, in another folder, at another time and in another time zone', async () => {
   const first = await newProject();
   const second = await newProject();

@@ -45,6 +45,8 @@ const RAM_PRODUCTS: Readonly<Record<string, string>> = {
   '2018-05-10': 'cdn',
   '2015-01-09': 'alidns',
   '2016-01-20': 'kms',
+  '2019-09-10': 'ros',
+  '2015-04-01': 'sts',
 };
 
 /** The action as a RAM policy names it: `cdn:SetDomainServerCertificate`. */
@@ -293,6 +295,18 @@ const MEANINGS: ReadonlyMap<string, Meaning> = new Map<string, Meaning>([
   ['Forbidden.InDebt', suspended],
   ['Forbidden.InDebtOverdue', suspended],
   ['UnsupportedOperation', fatal('STORE_KEY_WRONG', 'Check that the KMS key is an enabled symmetric key.')],
+
+  // Resource Orchestration Service: https://api.aliyun.com/document/ROS/2019-09-10/errorCode.
+  ['StackNotFound', fatal('REQUEST_REFUSED', 'Check the name and the region of the stack in the ROS console.')],
+  ['StackExists', fatal('REQUEST_REFUSED', 'Run again: another deployment has just created this stack.')],
+  [
+    'ActionInProgress',
+    fatal('SERVICE_BUSY', 'Wait until the operation on the stack that is under way is over, then run again.'),
+  ],
+  [
+    'StackValidationFailed',
+    fatal('REQUEST_REFUSED', 'Correct the parameter of the template that the message names, then run again.'),
+  ],
 ]);
 
 const THROTTLING = /throttling/i;

@@ -6,8 +6,9 @@ import { AliyunError } from './errors.ts';
 /** One request to OSS, for its error. */
 export interface OssCall {
   /** As in a RAM policy, without `oss:`. */
-  readonly action: 'GetObject' | 'PutObject' | 'DeleteObject' | 'ListObjects';
+  readonly action: 'GetObject' | 'PutObject' | 'DeleteObject' | 'ListObjects' | 'GetBucketVersioning' | 'PutBucket';
   readonly bucket: string;
+  /** Empty for what concerns the bucket itself. */
   readonly key: string;
   readonly endpoint: string;
 }
@@ -46,7 +47,7 @@ const unavailable: Meaning = {
 
 /** The error codes of OSS: https://www.alibabacloud.com/help/en/oss/developer-reference/error-responses. */
 function meaningOf(apiCode: string, status: number | undefined, { action, bucket, key }: OssCall): Meaning {
-  const resource = action === 'ListObjects' ? bucket : `${bucket}/${key}`;
+  const resource = action === 'ListObjects' || key === '' ? bucket : `${bucket}/${key}`;
   switch (apiCode) {
     case 'AccessDenied':
     case 'UserDisable':
@@ -121,7 +122,7 @@ export function ossError(thrown: unknown, call: OssCall): AliyunError {
   if (thrown instanceof AliyunError) return thrown;
   const { name, status, code, requestId } = fieldsOf(thrown);
   const action = `oss:${call.action}`;
-  const what = `${action} on ${call.bucket}/${call.key}`;
+  const what = `${action} on ${call.bucket}${call.key === '' ? '' : `/${call.key}`}`;
   const host = new URL(call.endpoint).host;
   // ali-oss gives -1 for a connection that broke and -2 for one that took too long.
   if (status === -1 || status === -2 || /Timeout/.test(name)) {

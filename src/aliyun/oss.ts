@@ -10,8 +10,8 @@ import { type OssCall, ossError, withoutRequestId } from './oss-failure.ts';
 /** One bucket. Keys are printable ASCII without a leading slash. */
 export interface Oss {
   readonly bucket: string;
-  /** The object's bytes, or undefined when OSS says that there is none. */
-  get(key: string): Promise<Uint8Array | undefined>;
+  /** The object's bytes, or undefined when OSS says that there is none; of one bigger than `most` its first `most` + 1. */
+  get(key: string, options?: { readonly most?: number }): Promise<Uint8Array | undefined>;
   /**
    * Writes one object, encrypted at rest by OSS (AES256). With `forbidOverwrite` an object that exists stays as it is
    * and the answer is false; OSS ignores that in a bucket with versioning.
@@ -44,8 +44,17 @@ const KEYS_PER_PAGE = 1000;
 /** A listing that does not end is no listing. */
 const MAX_PAGES = 1000;
 
-/** Access to one bucket. Only here is `ali-oss` used, and it is loaded with the first call. Every call throws AliyunError. */
-export function createOss({ endpoint, bucket, credentials, deps, timeout = 10_000 }: OssOptions): Oss {
+/** One bucket's requests, each repeated where that helps. */
+export interface OssConnection {
+  call<T>(
+    about: Omit<OssCall, 'bucket' | 'endpoint'>,
+    request: (oss: Client, attempt: number) => Promise<T>,
+  ): Promise<T>;
+  close(): void;
+}
+
+/** Only here is `ali-oss` used, and it is loaded with the first call. Every call throws AliyunError. */
+export function connectOss({ endpoint, bucket, credentials, deps, timeout = 10_000 }: OssOptions): OssConnection {
   const agents = { agent: new HttpAgent({ keepAlive: true }), httpsAgent: new HttpsAgent({ keepAlive: true }) };
   let current: { readonly credentials: Credentials; readonly client: Client } | undefined;
 
@@ -68,27 +77,37 @@ export function createOss({ endpoint, bucket, credentials, deps, timeout = 10_00
     return current.client;
   }
 
-  async function call<T>(
-    about: Omit<OssCall, 'bucket' | 'endpoint'>,
-    request: (oss: Client, attempt: number) => Promise<T>,
-  ): Promise<T> {
-    return retry(
-      async (attempt) => {
-        const oss = await client();
-        try {
-          return await request(oss, attempt);
-        } catch (error) {
-          throw ossError(error, { ...about, bucket, endpoint });
-        }
-      },
-      { deps },
-    );
-  }
+  return {
+    async call(about, request) {
+      return retry(
+        async (attempt) => {
+          const oss = await client();
+          try {
+            return await request(oss, attempt);
+          } catch (error) {
+            throw ossError(error, { ...about, bucket, endpoint });
+          }
+        },
+        { deps },
+      );
+    },
+    close() {
+      agents.agent.destroy();
+      agents.httpsAgent.destroy();
+    },
+  };
+}
 
-  async function get(key: string): Promise<Uint8Array | undefined> {
+/** Access to the objects of one bucket. */
+export function createOss(options: OssOptions): Oss {
+  const { endpoint, bucket } = options;
+  const { call, close } = connectOss(options);
+
+  async function get(key: string, { most }: { readonly most?: number } = {}): Promise<Uint8Array | undefined> {
+    const headers = most === undefined ? {} : { Range: `bytes=0-${most}` };
     try {
       return await call({ action: 'GetObject', key }, async (oss) => {
-        const { res, content } = await oss.get(key);
+        const { res, content } = await oss.get(key, { headers });
         if (!isFromOss(res) || !Buffer.isBuffer(content)) throw withoutRequestId();
         return content;
       });
@@ -154,10 +173,7 @@ export function createOss({ endpoint, bucket, credentials, deps, timeout = 10_00
       throw ossError(withoutRequestId(), { action: 'ListObjects', key: prefix, bucket, endpoint });
     },
 
-    close() {
-      agents.agent.destroy();
-      agents.httpsAgent.destroy();
-    },
+    close,
   };
 }
 
@@ -170,7 +186,7 @@ function isSame(a: Credentials, b: Credentials): boolean {
 }
 
 /** Every answer of OSS has a request id; the page of a proxy has none, whatever its status. */
-function isFromOss(res: unknown): boolean {
+export function isFromOss(res: unknown): boolean {
   if (typeof res !== 'object' || res === null || !('headers' in res)) return false;
   const { headers } = res;
   return typeof headers === 'object' && headers !== null && 'x-oss-request-id' in headers;

@@ -4,7 +4,7 @@ import { hasApiCode } from '../aliyun/errors.ts';
 import type { Deps } from '../deps.ts';
 import { AutocertError } from '../errors.ts';
 import type { Challenge, Solver } from '../issue.ts';
-import { createPropagation, type DnsOptions } from './propagation.ts';
+import { createPropagation, type DnsOptions, type Propagation } from './propagation.ts';
 
 export interface AlidnsSolverOptions {
   readonly alidns: Alidns;
@@ -21,13 +21,16 @@ interface Place extends RecordName {
 }
 
 /**
- * dns-01 (RFC 8555 section 8.4) by Alibaba Cloud DNS. The record goes where `_acme-challenge.<identifier>` leads to by
- * CNAME, so a domain at another DNS provider can be delegated to a zone of this account. Needs `createPropagation`'s
- * network alone; keeps nothing between processes: clean-up finds the record again by its exact value.
+ * Finds where the TXT record of a name belongs: where the name leads to by CNAME, in the closest zone of the account.
+ * The zones are read once. It throws DNS_ZONE_NOT_FOUND, DNS_CNAME_LOOP, DNS_LOOKUP_FAILED, or AliyunError.
  */
-export function createAlidnsSolver({ alidns, dns, deps, patience }: AlidnsSolverOptions): Solver {
-  const propagation = createPropagation({ dns, deps, ...(patience !== undefined && { patience }) });
-  const placeOf = new Map<string, Place>();
+export function createLocator({
+  alidns,
+  propagation,
+}: {
+  readonly alidns: Pick<Alidns, 'describeDomains'>;
+  readonly propagation: Pick<Propagation, 'followCnames'>;
+}): (name: string) => Promise<Place> {
   let reading: Promise<DnsDomain[]> | undefined;
 
   function zones(): Promise<DnsDomain[]> {
@@ -38,8 +41,7 @@ export function createAlidnsSolver({ alidns, dns, deps, patience }: AlidnsSolver
     return reading;
   }
 
-  /** Where the record for a name goes. Throws DNS_ZONE_NOT_FOUND. */
-  async function locate(name: string): Promise<Place> {
+  return async (name) => {
     const fqdn = await propagation.followCnames(name);
     const suffixes = (await zones()).map(({ DomainName, PunyCode }) => ({
       DomainName,
@@ -51,7 +53,18 @@ export function createAlidnsSolver({ alidns, dns, deps, patience }: AlidnsSolver
     if (!zone) throw zoneNotFound(name, fqdn);
     const RR = fqdn === zone.suffix ? '@' : fqdn.slice(0, -zone.suffix.length - 1);
     return { fqdn, DomainName: zone.DomainName, RR, Type: 'TXT' };
-  }
+  };
+}
+
+/**
+ * dns-01 (RFC 8555 section 8.4) by Alibaba Cloud DNS. The record goes where `_acme-challenge.<identifier>` leads to by
+ * CNAME, so a domain at another DNS provider can be delegated to a zone of this account. Needs `createPropagation`'s
+ * network alone; keeps nothing between processes: clean-up finds the record again by its exact value.
+ */
+export function createAlidnsSolver({ alidns, dns, deps, patience }: AlidnsSolverOptions): Solver {
+  const propagation = createPropagation({ dns, deps, ...(patience !== undefined && { patience }) });
+  const locate = createLocator({ alidns, propagation });
+  const placeOf = new Map<string, Place>();
 
   /** Adds the record; a CNAME that stands at the very name, too new for the resolver to know it, is followed. */
   async function add(place: Place, challenge: Challenge, hops = 8): Promise<Place> {
@@ -96,7 +109,7 @@ export function createAlidnsSolver({ alidns, dns, deps, patience }: AlidnsSolver
   };
 }
 
-function nameOf({ identifier }: Challenge): string {
+export function nameOf({ identifier }: Pick<Challenge, 'identifier'>): string {
   return `_acme-challenge.${identifier}`;
 }
 

@@ -224,10 +224,10 @@ function characterStrings(text: string): Buffer[] {
 }
 
 function parseCaa(value: string): CaaData | undefined {
-  const [, flags, tag, property] = /^(\d{1,3}) (issue|issuewild|iodef) "([^"]*)"$/.exec(value) ?? [];
+  const [, flags, tag, property] = /^(\d{1,3}) ([a-z0-9]{1,255}) "([^"]*)"$/i.exec(value) ?? [];
   if (flags === undefined || property === undefined || Number(flags) > 255) return undefined;
-  if (tag !== 'issue' && tag !== 'issuewild' && tag !== 'iodef') return undefined;
-  return { flags: Number(flags), tag, value: property };
+  // The declarations name three tags; RFC 8659 section 4.1 has no bound.
+  return { flags: Number(flags), tag: tag as CaaData['tag'], value: property };
 }
 
 function isLabel(label: string): boolean {

@@ -53,6 +53,10 @@ export function operate(bucket: Bucket, request: OssRequest, may: (action: strin
     throw new OssError(403, 'AccessDenied', 'You have no right to access this object because of bucket acl.');
   };
   if (key === '') {
+    if (method === 'PUT' && query.size === 0) {
+      demand('oss:PutBucket');
+      return { status: 200, headers: { location: `/${bucket.name}` }, body: '' };
+    }
     if (method !== 'GET') throw notImplemented(`${method} of a bucket`);
     if (query.has('versioning')) {
       demand('oss:GetBucketVersioning');
@@ -146,7 +150,13 @@ function get(bucket: Bucket, { key, query, headers }: OssRequest): OssAnswer {
       ...versionHeader(bucket, version),
     },
   };
-  return headers['if-none-match'] === etag ? { ...answer, status: 304, body: '' } : { ...answer, status: 200, body };
+  if (headers['if-none-match'] === etag) return { ...answer, status: 304, body: '' };
+  // OSS answers a range that the object does not have with all of it.
+  const [, from = '', to = ''] = /^bytes=(\d+)-(\d+)$/.exec(String(headers['range'] ?? '')) ?? [];
+  if (from === '' || Number(from) >= body.length) return { ...answer, status: 200, body };
+  const part = body.subarray(Number(from), Number(to) + 1);
+  const range = `bytes ${from}-${Number(from) + part.length - 1}/${body.length}`;
+  return { ...answer, headers: { ...answer.headers, 'content-range': range }, status: 206, body: part };
 }
 
 /** Succeeds also where there is nothing to delete. */

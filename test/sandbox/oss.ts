@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { isIP } from 'node:net';
+import { injected } from './injections.ts';
 import { type OssAnswer, OssError, operate } from './oss-api.ts';
 import { Bucket, type BucketOptions } from './oss-bucket.ts';
 import { type OssRequest, readAuthorization } from './oss-signature.ts';
@@ -50,6 +51,9 @@ export interface Oss {
   readonly requests: readonly RecordedRequest[];
   /** Direct access to what is stored, by no request. Throws where there is no such bucket. */
   bucket(name: string): Bucket;
+  /** Made by nobody's request, as by a stack. */
+  addBucket(name: string, options?: BucketOptions): void;
+  hasBucket(name: string): boolean;
   read(bucket: string, key: string): Buffer | undefined;
   write(bucket: string, key: string, body: string | Buffer): void;
   /** Adds a hook that sees each request before its signature is checked. Returns what removes it. */
@@ -104,6 +108,7 @@ export async function startOss(options: OssOptions): Promise<Oss> {
     const nth = (counts.get(counter) ?? 0) + 1;
     counts.set(counter, nth);
     const interception = await firstInterception({ ...request, nth });
+    if (interception !== undefined) injected();
     if (interception === 'hang') return finish(0, 'hang');
     if (interception === 'reset') {
       finish(0, 'reset');
@@ -137,6 +142,13 @@ export async function startOss(options: OssOptions): Promise<Oss> {
     const account = authorization ? authenticate(request, authorization) : undefined;
     if (!authorization && request.headers.authorization !== undefined) {
       throw new OssError(400, 'InvalidArgument', 'Authorization header is invalid.');
+    }
+    if (request.method === 'PUT' && request.key === '' && account && !buckets.has(request.bucket)) {
+      if (account.allows?.('oss:PutBucket', request.bucket, '') === false) {
+        throw new OssError(403, 'AccessDenied', 'You have no right to access this bucket.');
+      }
+      const acl = request.headers['x-oss-acl'] === 'public-read' ? 'public-read' : 'private';
+      buckets.set(request.bucket, new Bucket(request.bucket, { acl }, now()));
     }
     const bucket = buckets.get(request.bucket);
     if (!bucket) throw new OssError(404, 'NoSuchBucket', 'The specified bucket does not exist.');
@@ -213,6 +225,10 @@ export async function startOss(options: OssOptions): Promise<Oss> {
     url: `http://127.0.0.1:${address.port}`,
     requests,
     bucket: bucketNamed,
+    addBucket(name, bucket = {}) {
+      buckets.set(name, new Bucket(name, bucket, now()));
+    },
+    hasBucket: (name) => buckets.has(name),
     read: (bucket, key) => bucketNamed(bucket).latest(key)?.object?.body,
     write(bucket, key, body) {
       bucketNamed(bucket).put(key, Buffer.from(body), {}, now());

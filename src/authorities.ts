@@ -9,13 +9,17 @@ import type { CertificateSpec } from './inventory.ts';
 import { issue, rehearse, type Solver } from './issue.ts';
 import type { Lease } from './lease.ts';
 import { type Ledger, openLedger } from './ledger.ts';
+import { outlasts } from './limits.ts';
 import type { Quarantine } from './quarantine.ts';
 import type { CertificateRecord, RenewalAdvice, Store, StoredCertificate } from './record.ts';
 
 /** The configured CA and its fallbacks, each opened at most once a run and only when something is asked of it. */
 export interface Authorities {
   readonly directoryUrls: readonly string[];
-  /** Issues from the first CA that can be reached. Gives the record as it was saved. */
+  /**
+   * Issues from the first CA that can be reached and whose limits give way while the certificate is good. Gives the record
+   * as it was saved. Throws ACME_LIMIT_OUTLASTS_CERTIFICATE when there is no such CA.
+   */
   issue(
     spec: CertificateSpec,
     record: CertificateRecord,
@@ -31,6 +35,8 @@ export interface AuthoritiesOptions {
   readonly authorities: readonly CertificateAuthority[];
   readonly store: Store;
   readonly solver: Solver;
+  /** Milliseconds between two runs. */
+  readonly interval: number;
   readonly deps: Deps;
   /** How a CA is reached; by default over the network. */
   readonly open?: (options: AcmeOptions) => AcmeSession;
@@ -55,6 +61,7 @@ export function createAuthorities({
   authorities,
   store,
   solver,
+  interval,
   deps,
   open = openAcme,
 }: AuthoritiesOptions): Authorities {
@@ -173,6 +180,10 @@ export function createAuthorities({
     }
   }
 
+  function isTooLong(thrown: unknown, { certificate }: CertificateRecord): thrown is Limit {
+    return isLimit(thrown) && outlasts(thrown.retryAfter, certificate, { now: deps.now(), interval });
+  }
+
   async function askAdvice(issuer: CertificateAuthority, certId: string): Promise<RenewalInfo | undefined> {
     const { directoryUrl } = issuer;
     const failures = unadvised.get(directoryUrl) ?? 0;
@@ -198,12 +209,20 @@ export function createAuthorities({
           return await issueFrom(authority, spec, record, lease, quarantine);
         } catch (thrown) {
           failure ??= thrown;
-          if (!(thrown instanceof AutocertError) || !CA_IS_DOWN.includes(thrown.code)) throw thrown;
-          down.set(directoryUrl, thrown);
-          deps.log.warn('authority_down', { name: spec.name, directoryUrl, error: thrown });
+          if (!(thrown instanceof AutocertError)) throw thrown;
+          if (CA_IS_DOWN.includes(thrown.code)) {
+            down.set(directoryUrl, thrown);
+            deps.log.warn('authority_down', { name: spec.name, directoryUrl, error: thrown });
+          } else if (isTooLong(thrown, record)) {
+            deps.log.warn('authority_limited', { name: spec.name, directoryUrl, error: thrown });
+          } else {
+            throw thrown;
+          }
         }
       }
-      throw failure;
+      const { certificate } = record;
+      if (!certificate || !isTooLong(failure, record)) throw failure;
+      throw limitOutlasts(failure, certificate, authorities.length > 1);
     },
 
     async renewalAdvice(certificate, previous) {
@@ -229,4 +248,30 @@ export function createAuthorities({
       for (const opened of sessions.values()) opened.close();
     },
   };
+}
+
+/** The CA, or the ledger of what it allows, names the instant at which it gives way. */
+type Limit = AutocertError & { readonly retryAfter: Date };
+
+function isLimit(thrown: unknown): thrown is Limit {
+  if (!(thrown instanceof AutocertError) || thrown.retryAfter === undefined) return false;
+  return thrown.code === 'ACME_RATE_LIMITED' || thrown.code === 'ACME_LIMIT_REACHED';
+}
+
+function limitOutlasts(limit: Limit, { notAfter }: StoredCertificate, hasFallback: boolean): AutocertError {
+  const until = limit.retryAfter.toISOString();
+  const ends =
+    limit.retryAfter < new Date(notAfter)
+      ? `shortly before the certificate ends at ${notAfter}`
+      : `and the certificate ends before, at ${notAfter}: browsers refuse its domains from then on`;
+  return new AutocertError({
+    code: 'ACME_LIMIT_OUTLASTS_CERTIFICATE',
+    message: `The CA takes no order before ${until}, ${ends}. ${limit.message}`,
+    retryable: true,
+    remedy: hasFallback
+      ? 'Repair what kept the CAs of `acme.fallback` from issuing: the log of this run says it for each of them.'
+      : 'Configure another CA in `acme.fallback`: it issues as soon as the certificate has waited as long as it may.',
+    retryAfter: limit.retryAfter,
+    cause: limit,
+  });
 }

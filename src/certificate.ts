@@ -226,6 +226,18 @@ export function renewalTime({ notBefore, notAfter }: Pick<CertificateFacts, 'not
   return new Date(notAfter.getTime() - lifetime / (lifetime <= 10 * DAY ? 2 : 3));
 }
 
+/**
+ * The floor under every advice and every wait: the last tenth of the life, and never less than the two next runs, which come
+ * `interval` milliseconds apart.
+ */
+export function expiryFloor(
+  { notBefore, notAfter }: Pick<CertificateFacts, 'notBefore' | 'notAfter'>,
+  interval: number,
+): Date {
+  const lifetime = notAfter.getTime() - notBefore.getTime();
+  return new Date(notAfter.getTime() - Math.min(Math.max(lifetime / 10, 2 * interval), lifetime / 2));
+}
+
 function invalid(what: string, cause?: unknown): AutocertError {
   return new AutocertError({
     code: 'CERTIFICATE_INVALID',

@@ -91,6 +91,8 @@ export interface Config {
   readonly verify: { readonly patience: number; readonly connect: readonly string[] | undefined };
   readonly store: StoreLocation;
   readonly encryption: EncryptionConfig | undefined;
+  /** What opens PKCS#12 files and encrypted keys that people put into the store's inbox. */
+  readonly inbox: { readonly passwords: readonly Secret[] };
   readonly notify: readonly NotifyConfig[];
   /** A URL; it is a secret, for whoever knows it can report good runs. */
   readonly heartbeat: Secret | undefined;
@@ -226,6 +228,7 @@ export function configSecrets(config: Config): Secret[] {
     ...authorities.map((ca) => ca.externalAccountBinding?.hmacKey),
     ...(encryption === undefined ? [] : encryption.previousKeys),
     encryption !== undefined && 'key' in encryption ? encryption.key : undefined,
+    ...config.inbox.passwords,
     ...config.notify.flatMap((entry) => [entry.url, entry.secret]),
     config.heartbeat,
   ];

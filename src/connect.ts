@@ -30,7 +30,8 @@ export function connect(config: Config, credentials: CredentialsProvider, deps: 
   };
   const store = openStore(config, bucket, rpc, deps);
   const solver = openSolver(config, bucket, rpc, deps);
-  const authorities = createAuthorities({ authorities: [acme, ...acme.fallback], store, solver, deps });
+  const { interval } = config.renewal;
+  const authorities = createAuthorities({ authorities: [acme, ...acme.fallback], store, solver, interval, deps });
   return {
     target: createCdnTarget({ cdn: createCdn({ rpc, endpoint: endpoints.cdn, ...cdn, deps }) }),
     edges: createEdges(config),

@@ -1,4 +1,4 @@
-import { type CertificateFacts, renewalTime } from './certificate.ts';
+import { type CertificateFacts, expiryFloor, renewalTime } from './certificate.ts';
 import { backsOff } from './failures.ts';
 import { covers } from './identifier.ts';
 import type { DomainObservation, Observation } from './observe.ts';
@@ -18,6 +18,9 @@ export type Reason =
   | 'RenewalTimeReached'
   | 'NotDeployed'
   | 'NotServed'
+  | 'Ended'
+  | 'Refused'
+  | 'Incomplete'
   | 'Current';
 
 export interface Decision {
@@ -50,7 +53,8 @@ type Rule = (observation: Observation, context: DecisionContext) => Decision | u
 
 /** What is to be done for one certificate: the first rule that has an opinion. Pure. */
 export function decide(observation: Observation, context: DecisionContext): Decision {
-  for (const rule of RULES[context.intent]) {
+  const rules = observation.spec.origin === 'brought' ? BROUGHT_RULES : RULES;
+  for (const rule of rules[context.intent]) {
     const decision = rule(observation, context);
     if (decision) return decision;
   }
@@ -64,7 +68,7 @@ export function decide(observation: Observation, context: DecisionContext): Deci
 export function deployable({ spec, record, domains }: Observation, now: Date): DomainObservation[] {
   return domains.filter((domain) => {
     if (domain.status !== 'online' && domain.status !== 'configuring') return false;
-    return spec.origin === 'configured' || !isElsewheres(domain, record, now);
+    return spec.origin === 'configured' || record.brought?.insisted === true || !isElsewheres(domain, record, now);
   });
 }
 
@@ -153,14 +157,29 @@ const RULES: Readonly<Record<Intent, readonly Rule[]>> = {
   react: REACT_RULES,
 };
 
+/** Nobody renews it: it is served until it ends, and then somebody must bring another. */
+const THEIRS: readonly Rule[] = [nothingToServe, ended, pushForced, notDeployed, notServed];
+
+const BROUGHT_RULES: Readonly<Record<Intent, readonly Rule[]>> = {
+  renew: THEIRS,
+  redeploy: THEIRS,
+  react: THEIRS.map((rule) => (rule === notServed ? notServedYet : rule)),
+};
+
 /** An order for a certificate that no domain could take now would be wasted. */
 function nothingToServe(observation: Observation, { now }: DecisionContext): Decision | undefined {
   if (deployable(observation, now).length > 0) return undefined;
+  if (observation.domains.length === 0) return keep('Current', 'All its domains have a certificate that was brought.');
   const elsewhere = observation.domains.find((domain) => isElsewheres(domain, observation.record, now));
   const until = elsewhere?.configured?.facts?.notAfter;
   if (until) return keep('Current', `A certificate from elsewhere is in place until ${day(until)} and is left alone.`);
   const states = [...new Set(observation.domains.map(({ status }) => status))].join(', ');
   return keep('Current', `No domain of it can take a certificate now (${states}).`);
+}
+
+function ended({ record: { certificate } }: Observation, { now }: DecisionContext): Decision | undefined {
+  if (!certificate || new Date(certificate.notAfter) > now) return undefined;
+  return keep('Ended', `It was brought, ended on ${day(new Date(certificate.notAfter))}, and nobody brought another.`);
 }
 
 function forced(_: Observation, { force }: DecisionContext): Decision | undefined {
@@ -222,18 +241,14 @@ function wanting(observation: Observation, now: Date): DomainObservation[] {
   return deployable(observation, now).filter((domain) => !isNewerThanStored(domain, observation, now));
 }
 
-/**
- * The floor under every advice and every back-off: the last tenth of the life, and never less than the two next runs.
- * A certificate that has expired already is due more than any other.
- */
+/** A certificate that has expired already is due more than any other. */
 function expiryImminent(
   { record: { certificate } }: Observation,
   { now, interval }: DecisionContext,
 ): Decision | undefined {
   if (!certificate) return undefined;
-  const lifetime = Date.parse(certificate.notAfter) - Date.parse(certificate.notBefore);
+  if (now < expiryFloor(lifetimeOf(certificate), interval)) return undefined;
   const left = Date.parse(certificate.notAfter) - now.getTime();
-  if (left > Math.min(Math.max(lifetime / 10, 2 * interval), lifetime / 2)) return undefined;
   return renew('ExpiryImminent', left > 0 ? `It ends in ${duration(left)}.` : `It ended ${duration(-left)} ago.`);
 }
 

@@ -1,6 +1,6 @@
 import * as v from 'valibot';
 import { ERROR_CODES } from './errors.ts';
-import type { Crash, CrashReason } from './notify/crash.ts';
+import type { Crash, CrashReason, Finding } from './notify/crash.ts';
 import { TOLD } from './report.ts';
 
 /** A field that is not what it should be is as good as none: an alert about half an event is better than none. */
@@ -33,24 +33,27 @@ export interface Destination {
 /**
  * FC's event to a failure destination
  * (https://help.aliyun.com/zh/functioncompute/user-guide/result-callback). Whatever it is, there is an answer. Of the
- * payloads, which may hold anything, only certificate names and error codes of our own error text are taken.
+ * payloads, which may hold anything, only names, error codes and findings of our own error texts are taken.
  */
 export function parseDestination(event: Uint8Array): Destination {
   const parsed = v.safeParse(DestinationSchema, parseJson(event));
-  if (!parsed.success) return { crash: { reason: 'unknown', failed: [] }, told: false };
+  if (!parsed.success) return { crash: { reason: 'unknown', failed: [], noticed: [] }, told: false };
   const { timestamp, requestContext: context, responseContext: response, responsePayload } = parsed.output;
   const error = errorOf(responsePayload);
   const condition = word(context?.condition) ?? word(error.type);
   const names = functionOf(context?.functionArn);
+  const noticed = error.type === 'WatchFailed' ? noticedIn(error.message) : [];
+  const signs = [context?.condition, response?.functionError, error.type, error.message];
   return {
     crash: {
       ...names,
       requestId: id(context?.requestId),
       at: instant(timestamp),
-      reason: reasonOf([context?.condition, response?.functionError, error.type, error.message], response?.statusCode),
+      reason: noticed.length > 0 ? 'noticed' : reasonOf(signs, response?.statusCode),
       condition,
       tries: context?.approximateInvokeCount,
       failed: failedIn(error.message),
+      noticed,
     },
     told: error.type === 'RunFailed' && error.message.trimEnd().endsWith(TOLD),
   };
@@ -106,6 +109,21 @@ function failedIn(message: string): { readonly name: string; readonly code: stri
   const failed = all.flatMap(([, name = '', code = '']) => (CODES.has(code) ? [{ name, code }] : []));
   const [, first = ''] = /^([A-Z][A-Z0-9_]{2,60}): /.exec(message) ?? [];
   return failed.length === 0 && CODES.has(first) ? [{ name: 'run', code: first }] : failed.slice(0, 20);
+}
+
+const FINDINGS: readonly Finding[] = ['overdue', 'expired', 'stale', 'unreachable', 'mismatch'];
+const MOST_NOTICED = 20;
+
+/** `<domain> at <edge> is <finding> (...)`, as `watch` sums up. Of a domain the first, which is what the API or an edge shows. */
+function noticedIn(message: string): { readonly domain: string; readonly finding: Finding }[] {
+  const found = new Map<string, Finding>();
+  for (const [, domain = '', word] of message.matchAll(
+    /(?:^|; )(\*?[a-z0-9.-]{1,253})(?: at [^ ;()]{1,80})? is ([a-z]+) \(/g,
+  )) {
+    const finding = FINDINGS.find((one) => one === word);
+    if (finding && !found.has(domain)) found.set(domain, finding);
+  }
+  return [...found].slice(0, MOST_NOTICED).map(([domain, finding]) => ({ domain, finding }));
 }
 
 /** `acs:fc:<region>:<account>:functions/<name>`; in FC 2.0 `services/<service>.<qualifier>/functions/<name>`. */

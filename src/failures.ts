@@ -4,6 +4,8 @@ import type { ReportedError } from './report.ts';
 
 const FIRST_WAIT = 15 * 60_000;
 const LONGEST_WAIT = 24 * 3_600_000;
+/** Milliseconds. The resolvers of a CA keep a CAA record as long as its TTL says, an hour as a rule: sooner is in vain. */
+const LEAST_WAIT: Readonly<Record<string, number>> = { ACME_CAA: 3_600_000 };
 /** The CA is down: no try was counted there, and the next run may find it well. */
 const NOTHING_TRIED = ['ACME_UNREACHABLE', 'ACME_UNAVAILABLE'];
 
@@ -11,7 +13,7 @@ const NOTHING_TRIED = ['ACME_UNREACHABLE', 'ACME_UNAVAILABLE'];
  * The record with one more failed attempt: the next one waits 15 minutes, then four times as long each time up to a day,
  * with up to a quarter more so that certificates that failed together do not come back together. When the CA or the
  * cloud said when to come back, not before that. Well inside five failed validations an hour (Let's Encrypt). A CA that
- * is down makes nothing wait longer and counts for itself.
+ * is down makes nothing wait longer and counts for itself; one that a CAA record forbids to issue is left alone for an hour.
  */
 export function withFailure(
   record: CertificateRecord,
@@ -22,7 +24,8 @@ export function withFailure(
   const isDown = NOTHING_TRIED.includes(error.code);
   const isFirst = record.failures !== undefined && NOTHING_TRIED.includes(record.failures.code) !== isDown;
   const count = isFirst ? 1 : countWith(record, 'issue');
-  const wait = Math.min(FIRST_WAIT * 4 ** (isDown ? 0 : count - 1), LONGEST_WAIT) * (1 + deps.random() / 4);
+  const growing = Math.min(FIRST_WAIT * 4 ** (isDown ? 0 : count - 1), LONGEST_WAIT);
+  const wait = Math.max(growing, LEAST_WAIT[error.code] ?? 0) * (1 + deps.random() / 4);
   const next = Math.max(now.getTime() + wait, error.retryAfter?.getTime() ?? 0);
   return {
     ...record,

@@ -1,7 +1,10 @@
+import { claims } from './brought.ts';
+import { KEY_TYPES } from './config/schema.ts';
 import type { Config, KeyType } from './config.ts';
 import type { TargetDomain } from './deploy.ts';
 import { AutocertError } from './errors.ts';
 import { registrableDomain, withoutRedundant } from './identifier.ts';
+import type { CertificateRecord } from './record.ts';
 
 /** One certificate that is to exist, and the domains that are to serve it. */
 export interface CertificateSpec {
@@ -11,8 +14,13 @@ export interface CertificateSpec {
   readonly keyType: KeyType;
   readonly profile: string | undefined;
   readonly domains: readonly string[];
-  /** Named by the config, or found on the account. What was only found is never made worse and never switched on. */
-  readonly origin: 'configured' | 'discovered';
+  /**
+   * Named by the config, found on the account, or brought by its owner, which no CA is asked for. What was only found is
+   * never made worse and never switched on.
+   */
+  readonly origin: 'configured' | 'discovered' | 'brought';
+  /** Brought: all its domains are such that a CA's certificate takes its place before it ends. */
+  readonly succeeded?: boolean;
 }
 
 /** A domain of the account that is nobody's work, and why. */
@@ -31,8 +39,53 @@ export interface Inventory {
 /** CAs accept 100 identifiers in a certificate (Let's Encrypt: "Names per Certificate"). */
 const MAX_IDENTIFIERS = 100;
 
-/** Which certificates there are: those of the config, then those for the domains that discovery takes. Pure. */
-export function inventory(config: Config, account: readonly TargetDomain[]): Inventory {
+/** What was brought, as the store has it. */
+export interface BroughtCertificates {
+  readonly records: readonly CertificateRecord[];
+  readonly now: Date;
+}
+
+/**
+ * Which certificates there are: those of the config, those for the domains that discovery takes, and those that were
+ * brought, which have their domains from the others. Pure.
+ */
+export function inventory(config: Config, account: readonly TargetDomain[], brought?: BroughtCertificates): Inventory {
+  const { specs, ignored, problems } = renewable(config, account);
+  if (!brought?.records.some((record) => record.brought)) return { specs, ignored, problems };
+  const managed = new Set(specs.flatMap(({ domains }) => domains));
+  const named = new Set(specs.filter(({ origin }) => origin === 'configured').flatMap(({ domains }) => domains));
+  const owners = claims(brought.records, account, { managed, named, now: brought.now });
+  const owned = (name: string) => [...owners].flatMap(([domain, owner]) => (owner === name ? [domain] : [])).sort();
+  const theirs = brought.records.flatMap((record): CertificateSpec[] => {
+    const { name, certificate } = record;
+    const domains = record.brought ? owned(name) : [];
+    if (!certificate || domains.length === 0) return [];
+    const keyType = KEY_TYPES.find((one) => one === certificate.keyType) ?? 'rsa2048';
+    const succeeded = domains.every((domain) => managed.has(domain));
+    return [
+      {
+        name,
+        identifiers: certificate.identifiers,
+        keyType,
+        profile: undefined,
+        domains,
+        origin: 'brought',
+        succeeded,
+      },
+    ];
+  });
+  return {
+    specs: [
+      ...specs.map((spec) => ({ ...spec, domains: spec.domains.filter((domain) => !owners.has(domain)) })),
+      ...theirs,
+    ],
+    ignored: ignored.filter(({ domain }) => !owners.has(domain)),
+    problems,
+  };
+}
+
+/** What a CA is asked for. */
+function renewable(config: Config, account: readonly TargetDomain[]): Inventory {
   const configured = config.certificates.map(
     (certificate): CertificateSpec => ({
       name: certificate.name,

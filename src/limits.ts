@@ -1,5 +1,6 @@
+import { expiryFloor } from './certificate.ts';
 import { registrableDomain } from './identifier.ts';
-import { digest } from './record.ts';
+import { digest, type StoredCertificate } from './record.ts';
 
 /** A token bucket: `count` at once, refilled evenly in `period` milliseconds. */
 interface Limit {
@@ -150,6 +151,21 @@ export function withWait(spending: Spending, identifiers: readonly string[], det
   const buckets = concernsSet ? [setBucket(identifiers)] : domains.length > 0 ? domains.map(domainBucket) : [ACCOUNT];
   const waits = Object.fromEntries(buckets.map((bucket) => [bucket, until.toISOString()]));
   return { ...spending, waits: { ...spending.waits, ...waits } };
+}
+
+/**
+ * Is a certificate that waits until the CA gives way at `until` in danger: is it beyond its floor by then, and the next run,
+ * `interval` milliseconds from now, either too early or too late? A domain that has none yet waits a day at most.
+ */
+export function outlasts(
+  until: Date,
+  certificate: Pick<StoredCertificate, 'notBefore' | 'notAfter'> | undefined,
+  { now, interval }: { readonly now: Date; readonly interval: number },
+): boolean {
+  if (!certificate) return until.getTime() > now.getTime() + DAY;
+  const [notBefore, notAfter] = [new Date(certificate.notBefore), new Date(certificate.notAfter)];
+  const nextRun = new Date(now.getTime() + interval);
+  return until > expiryFloor({ notBefore, notAfter }, interval) && (until > nextRun || nextRun >= notAfter);
 }
 
 const ACCOUNT = 'orders';

@@ -1,22 +1,32 @@
 import * as v from 'valibot';
+import { stageOf } from './reminder.ts';
 import type { Outcome, RunReport } from './report.ts';
 
 /** What one message says of one certificate, or of the run as a whole. */
 export interface Notice {
-  /** Something began to fail; it still does when half of the time is over; its certificate has ended; it is well again. */
-  readonly kind: 'failing' | 'still-failing' | 'expired' | 'recovered';
+  /**
+   * Something began to fail; it still does when half of the time is over; its certificate has ended; one that nobody
+   * renews will end; it is well again.
+   */
+  readonly kind: 'failing' | 'still-failing' | 'expired' | 'ending' | 'recovered';
   readonly subject: Subject;
   readonly since: Date;
   /** When what clients get now ends; for a run, the first of all certificates. Absent when that is not known. */
   readonly endsAt?: Date | undefined;
   /** Absent when it is well again. */
   readonly cause?: Cause | undefined;
-  /** About when the next attempt is made by itself. */
+  /** About when the next attempt is made by itself; of one that ends, when a CA's certificate takes its place, or its end. */
   readonly next: Date;
 }
 
 export type Subject =
-  | { readonly type: 'certificate'; readonly name: string; readonly identifiers: readonly string[] }
+  | {
+      readonly type: 'certificate';
+      readonly name: string;
+      readonly identifiers: readonly string[];
+      /** Of one that ends: does a CA's certificate take its place? */
+      readonly replaced?: boolean;
+    }
   /** A filter of the configuration that finds nothing. */
   | { readonly type: 'inventory' }
   /** The run came to no certificate at all. */
@@ -44,6 +54,9 @@ const EpisodeSchema = v.object({
   told: v.picklist(['failing', 'still-failing', 'expired']),
 });
 
+/** The last reminder of a certificate that nobody renews. */
+const ReminderSchema = v.object({ name: v.string(), endsAt: Instant, days: v.number() });
+
 /** A channel that did not take the last message. */
 const DeadChannelSchema = v.object({
   channel: v.string(),
@@ -57,6 +70,7 @@ export const ToldSchema = v.object({
   version: v.literal(1),
   episodes: v.array(EpisodeSchema),
   dead: v.array(DeadChannelSchema),
+  reminders: v.optional(v.array(ReminderSchema)),
 });
 
 export type Episode = v.InferOutput<typeof EpisodeSchema>;
@@ -79,6 +93,8 @@ export interface NoticeContext {
 /** Between nameless subjects and certificates: no certificate's name has a colon. */
 const RUN = ':run';
 const INVENTORY = ':inventory ';
+/** Begins the names of refused files; alone it is the inbox that cannot be read. */
+const INBOX = 'inbox/';
 
 /**
  * What is to be told after this run, and what is known once that is told. Of each certificate: that it began to fail,
@@ -105,19 +121,51 @@ export function noticesOf(
     }
   }
   if (context.full && report.error === undefined) {
-    const present = new Set(states.map(({ key }) => key));
+    // What is deferred is there, too.
+    const present = new Set([...states.map(({ key }) => key), ...report.outcomes.map(({ name }) => name)]);
     for (const [key, episode] of open) {
-      if (present.has(key)) continue;
+      // Of an inbox that cannot be read it is not known what lies there.
+      if (present.has(key) || (key.startsWith(INBOX) && present.has(INBOX))) continue;
       open.delete(key);
+      if (key.startsWith(INBOX)) notices.push(recovered(fileState(key, report, context), episode));
       // A certificate that the configuration names no more is nobody's news; a filter that finds something again is.
       if (key.startsWith(INVENTORY))
         notices.push(recovered({ key, subject: { type: 'inventory' }, next: nextRun(report, context) }, episode));
     }
   }
+  const reminded = remind(report, told, context);
+  notices.push(...reminded.notices);
   return {
     notices: notices.sort((a, b) => rank(a) - rank(b)),
-    next: { ...told, episodes: [...open.values()].sort(byKey) },
+    next: {
+      ...told,
+      episodes: [...open.values()].sort(byKey),
+      ...((told.reminders || reminded.next.length > 0) && { reminders: reminded.next }),
+    },
   };
+}
+
+/** Each reminder once; one that was missed is made up for by the next, and not said beside it. */
+function remind(
+  { outcomes }: RunReport,
+  { reminders = [] }: Told,
+  { now, full }: NoticeContext,
+): { readonly notices: Notice[]; readonly next: NonNullable<Told['reminders']> } {
+  const notices: Notice[] = [];
+  const next = reminders.filter(({ name }) => !full || outcomes.some((outcome) => outcome.name === name));
+  for (const { name, reminder } of outcomes) {
+    const days = reminder && stageOf(reminder.endsAt, now);
+    if (!reminder || days === undefined) continue;
+    const { identifiers, endsAt, replacedAt } = reminder;
+    const at = next.findIndex((one) => one.name === name);
+    const last = next[at];
+    if (last && last.endsAt === endsAt && last.days <= days) continue;
+    next.splice(at === -1 ? next.length : at, 1, { name, endsAt, days });
+    const end = new Date(endsAt);
+    const subject = { type: 'certificate', name, identifiers, replaced: replacedAt !== undefined } as const;
+    notices.push({ kind: 'ending', subject, since: now, endsAt: end, next: replacedAt ? new Date(replacedAt) : end });
+  }
+  return { notices, next };
 }
 
 /** How it stands with one subject after the run. Deferred work is no news in either direction. */
@@ -142,8 +190,9 @@ function statesOf(report: RunReport, context: NoticeContext): State[] {
 
 function stateOf(outcome: Outcome, report: RunReport, context: NoticeContext): State[] {
   const { name, status, decision, error, standing } = outcome;
-  const backsOff = status === 'deferred' && decision?.reason === 'BackingOff';
-  if (status === 'deferred' && !backsOff) return [];
+  // What waits for a person is no less wrong in the runs that follow.
+  const isOpen = status === 'deferred' && (decision?.reason === 'BackingOff' || decision?.reason === 'Refused');
+  if (status === 'deferred' && !isOpen) return [];
   const { failures, endsAt } = standing ?? {};
   const isInventory = error?.step === 'inventory';
   // What was asked for by a name that there is not is the asker's affair, not the configuration's.
@@ -154,13 +203,19 @@ function stateOf(outcome: Outcome, report: RunReport, context: NoticeContext): S
       subject: isInventory
         ? { type: 'inventory' }
         : { type: 'certificate', name, identifiers: standing?.identifiers ?? [] },
-      health: status === 'failed' || backsOff ? 'failing' : 'well',
+      health: status === 'failed' || isOpen ? 'failing' : 'well',
       since: failures && new Date(failures.since),
       endsAt: endsAt === undefined ? undefined : new Date(endsAt),
       cause: error ?? (failures && { ...failures, step: failures.step ?? 'issue' }),
       next: nextRun(report, context, failures && new Date(failures.nextAttemptAt)),
     },
   ];
+}
+
+/** A file that was refused and is gone, or was taken by now. */
+function fileState(key: string, report: RunReport, context: NoticeContext): State {
+  const subject = { type: 'certificate', name: key, identifiers: [] } as const;
+  return { key, subject, health: 'well', next: nextRun(report, context) };
 }
 
 function failing(
@@ -203,7 +258,7 @@ function nextRun({ startedAt }: RunReport, { interval }: NoticeContext, earliest
   return new Date(started + Math.max(1, runs) * interval);
 }
 
-const RANKS = { expired: 0, failing: 1, 'still-failing': 2, recovered: 3 };
+const RANKS = { expired: 0, failing: 1, 'still-failing': 2, ending: 3, recovered: 4 };
 
 /** The worst first; among equals the one that ends first. */
 function rank({ kind, endsAt }: Notice): number {

@@ -45,6 +45,14 @@ export interface Observers {
   readonly deps: Deps;
 }
 
+/**
+ * Milliseconds from a certificate's notBefore in which its CA is not asked for advice. RFC 9773 section 4.3 would ask right
+ * after issuance: that is one request more for each certificate, about a window that lies months ahead. The timer's next
+ * run asks; one that follows at once, because of an event or a retry, has nothing to learn. CAs that date notBefore back,
+ * as Let's Encrypt does by an hour, are asked by any run after the one that issued.
+ */
+const NO_NEWS_YET = 1_800_000;
+
 /** Gathers everything; changes nothing. Throws what makes this certificate alone fail. */
 export async function observe(
   spec: CertificateSpec,
@@ -68,6 +76,7 @@ export async function withAdvice(
 ): Promise<CertificateRecord> {
   const { certificate, advice } = record;
   if (!certificate?.certId || (advice && new Date(advice.retryAfter) > deps.now())) return record;
+  if (deps.now().getTime() < Date.parse(certificate.notBefore) + NO_NEWS_YET) return record;
   try {
     const fresh = await renewalAdvice(certificate, advice);
     return fresh ? { ...record, advice: fresh } : record;
@@ -86,16 +95,15 @@ async function observeDomain(
   if (!entry) return { domain, status: 'absent', https: false, cname: undefined, configured: undefined, served: [] };
   const { status, https, cname } = entry;
   const reachable = https && (status === 'online' || status === 'configuring');
-  const [configured, served] = await Promise.all([
-    https ? observeConfigured(entry, record, observers.target) : undefined,
-    reachable ? observers.edges.read(domain, cname) : [],
-  ]);
+  const served = reachable ? await observers.edges.read(domain, cname) : [];
+  const configured = https ? await observeConfigured(entry, record, served, observers.target) : undefined;
   return { domain, status, https, cname, configured, served };
 }
 
 async function observeConfigured(
   entry: TargetDomain,
   record: CertificateRecord,
+  served: readonly EdgeReading[],
   target: Target,
 ): Promise<ConfiguredObservation | undefined> {
   const { certificate } = record;
@@ -107,6 +115,8 @@ async function observeConfigured(
       facts: undefined,
     };
   }
+  const seen = servedAsListed(entry, served);
+  if (seen) return { ...seen, certName: entry.certificate?.name ?? '', type: entry.certificate?.type ?? '' };
   const configured = await target.current(entry.domain);
   if (!configured) return undefined;
   const facts = certificateFacts(configured.pem);
@@ -114,14 +124,44 @@ async function observeConfigured(
 }
 
 /**
- * Does the account's list show the certificate that we put there? The name is ours alone and the expiry is the stored
- * one to the second, but for a whole number of hours: the list writes it without a zone. What was overwritten by hand
+ * What all edges that answer serve, if the account's list shows a certificate that ends at the very same second: then that
+ * is the one, and its domain costs no call of its own. Of a domain that is served anything else, the API is asked.
+ */
+function servedAsListed(
+  entry: TargetDomain,
+  served: readonly EdgeReading[],
+): Pick<ConfiguredObservation, 'fingerprint' | 'facts'> | undefined {
+  const answers = served.filter(({ pem }) => pem !== undefined);
+  const [first] = answers;
+  if (first?.pem === undefined || !entry.certificate) return undefined;
+  if (answers.some(({ fingerprint }) => fingerprint !== first.fingerprint)) return undefined;
+  const facts = factsOf(first.pem);
+  if (!facts || !endsAsListed(entry.certificate.expireTime, facts.notAfter)) return undefined;
+  return { fingerprint: facts.fingerprint, facts };
+}
+
+/** Undefined for what an edge shows that is not fit to be read: it says nothing about the account. */
+function factsOf(pem: string): CertificateFacts | undefined {
+  try {
+    return certificateFacts(pem);
+  } catch {
+    return undefined;
+  }
+}
+
+/**
+ * Does the account's list show the certificate that we put there? The name is ours alone. What was overwritten by hand
  * under the very same name and expiry is still seen at the edges.
  */
 function agrees(entry: TargetDomain, record: CertificateRecord): boolean {
   if (!record.certificate || !entry.certificate || entry.certificate.type !== 'upload') return false;
   if (entry.certificate.name !== record.deployed[entry.domain]) return false;
-  const written = Date.parse(`${entry.certificate.expireTime.trim().replace(' ', 'T').replace(/Z$/, '')}Z`);
-  const distance = Math.abs(written - Date.parse(record.certificate.notAfter));
+  return endsAsListed(entry.certificate.expireTime, new Date(record.certificate.notAfter));
+}
+
+/** To the second, but for a whole number of hours: the list writes its instants without a zone. */
+function endsAsListed(expireTime: string, notAfter: Date): boolean {
+  const written = Date.parse(`${expireTime.trim().replace(' ', 'T').replace(/Z$/, '')}Z`);
+  const distance = Math.abs(written - notAfter.getTime());
   return distance <= 14 * 3_600_000 && distance % 3_600_000 === 0;
 }

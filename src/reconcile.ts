@@ -6,6 +6,7 @@ import { type Deployment, deploy, type Target, type TargetDomain } from './deplo
 import { type Deps, timeLeft } from './deps.ts';
 import { AutocertError, toAutocertError } from './errors.ts';
 import { withoutFailures } from './failures.ts';
+import { type InboxResult, takeInbox } from './inbox.ts';
 import { type CertificateSpec, type Inventory, inventory, select } from './inventory.ts';
 import { type Lease, takeLease } from './lease.ts';
 import { type DomainObservation, type Observation, type Observers, observe } from './observe.ts';
@@ -23,11 +24,13 @@ import {
   writeRecord,
 } from './record.ts';
 import { remember, rememberFailure } from './remember.ts';
+import { reminderOf } from './reminder.ts';
 import {
   failedOutcome,
   keptOutcome,
   type Outcome,
   outcomeOf,
+  type Reminder,
   type RunReport,
   reported,
   type Step,
@@ -62,6 +65,7 @@ interface Plan {
   readonly record: CertificateRecord;
   readonly observation: Observation;
   readonly decision: Decision;
+  readonly reminder: Reminder | undefined;
 }
 
 interface RunContext {
@@ -106,16 +110,23 @@ export async function reconcileAll(config: Config, ports: Ports, request: RunReq
   let step: Step = 'inventory';
   try {
     const account = new Map((await ports.target.list()).map((entry) => [entry.domain, entry]));
-    const stock = takeStock(config, account, request, deps);
     step = 'record';
-    const index = await readIndex(ports.store, request.plan ? undefined : quarantine);
+    const known = await readIndex(ports.store, request.plan ? undefined : quarantine);
+    const leaseEnd = new Date(deps.deadline.getTime() + LEASE_MARGIN);
+    const { target, store } = ports;
+    const inbox = await takeInbox(known, { config, account, target, store, request, leaseEnd, deps });
+    const { index } = inbox;
+    const stock = takeStock(config, account, inbox, request, deps);
     const observers = createObservers(ports, account, deps);
     const context: RunContext = { config, ports, request, quarantine, deps, observers };
     const looks = pLimit(LOOKS_AT_ONCE);
     const planned = await Promise.all(stock.specs.map((spec) => looks(() => planOne(spec, index, context))));
     const outcomes = request.plan ? planned.map(asOutcome) : await act(planned, index, context);
     const problems = stock.problems.map((error): Outcome => failedOutcome('inventory', error, 'inventory'));
-    return report([...problems, ...outcomes], stock.ignored.length > 0 ? { ignored: stock.ignored } : {});
+    return report(
+      [...problems, ...inbox.outcomes, ...outcomes],
+      stock.ignored.length > 0 ? { ignored: stock.ignored } : {},
+    );
   } catch (thrown) {
     const error = toAutocertError(thrown);
     deps.log.error('run_failed', { step, error });
@@ -126,12 +137,18 @@ export async function reconcileAll(config: Config, ports: Ports, request: RunReq
 function takeStock(
   config: Config,
   account: ReadonlyMap<string, TargetDomain>,
+  { index, settled }: InboxResult,
   { only, intent }: RunRequest,
   deps: Deps,
 ): Inventory {
-  const all = inventory(config, [...account.values()]);
+  const all = inventory(config, [...account.values()], { records: [...index.records.values()], now: deps.now() });
   if (!only) return all;
-  const selected = select(all.specs, only);
+  // Of what was refused or taken back there is no certificate, and all is said already.
+  const isSaid = (word: string) => settled.includes(word) && !all.specs.some(({ name }) => name === word);
+  const selected = select(
+    all.specs,
+    only.filter((word) => !isSaid(word)),
+  );
   if (intent !== 'react') return selected;
   // What a person names must match something; what an event of the cloud names may be nobody's work.
   const ignored = all.ignored.filter(({ domain }) => only.includes(domain));
@@ -177,7 +194,7 @@ async function look(spec: CertificateSpec, record: CertificateRecord, context: R
   deps.log.info('decided', { name: spec.name, ...decision });
   const observation =
     decision.reason === 'Current' ? { ...observed, record: withoutFailures(observed.record) } : observed;
-  return { spec, record, observation, decision };
+  return { spec, record, observation, decision, reminder: reminderOf(observation, deps.now()) };
 }
 
 /** Does what was decided, the certificate that ends first going first. */
@@ -196,7 +213,8 @@ async function act(planned: readonly (Plan | Outcome)[], index: Index, context: 
     const { store } = lease;
     const holding: RunContext = { ...context, ports: { ...ports, store } };
     try {
-      const records = new Map(index.records);
+      // Another run may have taken a certificate from the inbox since: the index alone knows of it.
+      const records = new Map((await readIndex(store)).records);
       for (const plan of planned.filter(isPlan)) records.set(plan.spec.name, plan.record);
       await writeIndex(store, { working: [...unseen, ...work.map(({ spec }) => spec.name)], records });
       const slots = pLimit(ORDERS_AT_ONCE);
@@ -204,7 +222,7 @@ async function act(planned: readonly (Plan | Outcome)[], index: Index, context: 
         [...work].sort(endsFirst).map(async (plan) => {
           const { outcome, record } = await reconcileOne(plan, lease, slots, holding);
           deps.log.info('certificate_finished', { name: outcome.name, status: outcome.status });
-          done.set(plan.spec.name, withStanding(outcome, plan.observation, record));
+          done.set(plan.spec.name, withReminder(withStanding(outcome, plan.observation, record), plan));
           records.set(plan.spec.name, record);
         }),
       );
@@ -283,7 +301,7 @@ async function reconcileOne(
     deps.log.error('certificate_failed', { name, step, error });
     if (!isPostponement(error) && error.code !== 'ACME_LIMIT_REACHED')
       record = await rememberFailure(record, error, step, memory);
-    const status = isPostponement(error) || outlives(record, error) ? 'deferred' : 'failed';
+    const status = isPostponement(error) || isLimit(error) ? 'deferred' : 'failed';
     return { outcome: { name, status, decision, error: reported(error, step) }, record };
   }
 }
@@ -313,10 +331,9 @@ function isPostponement({ code }: AutocertError): boolean {
   return code === 'DEADLINE_REACHED' || code === 'LEASE_LOST' || code === 'ACME_ORDER_PENDING';
 }
 
-/** A limit of the CA that gives way while the certificate is still good is no failure. */
-function outlives({ certificate }: CertificateRecord, { code, retryAfter }: AutocertError): boolean {
-  const isLimit = code === 'ACME_LIMIT_REACHED' || code === 'ACME_RATE_LIMITED';
-  return isLimit && retryAfter !== undefined && (!certificate || retryAfter < new Date(certificate.notAfter));
+/** A limit of the CA whose end is known is no failure: one that the certificate cannot wait for has another code. */
+function isLimit({ code, retryAfter }: AutocertError): boolean {
+  return (code === 'ACME_LIMIT_REACHED' || code === 'ACME_RATE_LIMITED') && retryAfter !== undefined;
 }
 
 /** A push that failed is not looked for at the edges. */
@@ -332,7 +349,12 @@ function isPlan(plan: Plan | Outcome): plan is Plan {
 function asOutcome(plan: Plan | Outcome): Outcome {
   if (!isPlan(plan)) return plan;
   const { observation, decision } = plan;
-  return withStanding(keptOutcome(observation, decision), observation, observation.record);
+  return withReminder(withStanding(keptOutcome(observation, decision), observation, observation.record), plan);
+}
+
+/** What fails is told as that. */
+function withReminder(outcome: Outcome, { reminder }: Plan): Outcome {
+  return reminder && outcome.status !== 'failed' ? { ...outcome, reminder } : outcome;
 }
 
 /** What has no certificate at all goes before everything. */

@@ -7,8 +7,11 @@ import { Secret } from './secret.ts';
 
 /** Where bytes are kept between runs. Two implementations: a folder and an OSS bucket; `encrypted` wraps either. */
 export interface Store {
-  /** The object's bytes, or undefined when it certainly does not exist. Throws STORE_UNREADABLE when that is not known. */
-  get(key: string): Promise<Uint8Array | undefined>;
+  /**
+   * The object's bytes, or undefined when it certainly does not exist. Of one that is bigger than `most` at least one byte
+   * more than that, and perhaps not all. Throws STORE_UNREADABLE when that is not known.
+   */
+  get(key: string, options?: { readonly most?: number }): Promise<Uint8Array | undefined>;
   /**
    * Writes the whole object; a reader never sees half of it. With `ifAbsent` an object that exists stays as it is and
    * the answer is false. Throws STORE_UNWRITABLE.
@@ -32,7 +35,7 @@ const StoredCertificateSchema = v.object({
   identifiers: v.array(v.string()),
   keyType: v.string(),
   profile: v.optional(v.string()),
-  /** The directory of the CA that issued it: what tells a staging certificate from a certificate. */
+  /** The directory of the CA that issued it: what tells a staging certificate from a certificate. Empty for one that was brought. */
   directoryUrl: v.string(),
   notBefore: Instant,
   notAfter: Instant,
@@ -68,10 +71,21 @@ const FailuresSchema = v.object({
   requestId: v.optional(v.string()),
 });
 
+const BroughtSchema = v.object({
+  /** The object of the inbox that it came in. */
+  file: v.string(),
+  takenAt: Instant,
+  issuer: v.string(),
+  /** It was taken although a better one was in place, because a person insisted. */
+  insisted: v.optional(v.boolean()),
+});
+
 const RecordSchema = v.object({
   version: Version,
   name: v.string(),
   certificate: v.optional(StoredCertificateSchema),
+  /** Set for a certificate that its owner brought: nobody renews it. */
+  brought: v.optional(BroughtSchema),
   advice: v.optional(AdviceSchema),
   failures: v.optional(FailuresSchema),
   /** Domain -> CertName under which the product has the certificate. */
@@ -180,7 +194,10 @@ export async function writeRecord(store: Store, record: CertificateRecord): Prom
 /** The certificate and its key. Throws STORE_CORRUPT when they are not there or do not belong together. */
 export async function readBundle(store: Store, name: string, fingerprint: string): Promise<Bundle> {
   const key = bundleKey(name, fingerprint);
-  const remedy = `Restore ${key} from a backup, or run with {"only": ["${name}"], "force": true} to have it issued anew.`;
+  const otherwise = name.startsWith('_inbox.')
+    ? 'put the certificate into the inbox again'
+    : `run with {"only": ["${name}"], "force": true} to have it issued anew`;
+  const remedy = `Restore ${key} from a backup, or ${otherwise}.`;
   const stored = await readJson(store, key, BundleSchema);
   if (!stored) throw corrupt(key, 'the record names it, but it does not exist', remedy);
   const bundle = { chain: stored.chain, privateKey: new Secret(stored.privateKey) };
@@ -197,6 +214,11 @@ function problemOf({ chain, privateKey }: Bundle, fingerprint: string): string |
     if (thrown instanceof AutocertError) return thrown.message.replace(/\.$/, '');
     throw thrown;
   }
+}
+
+/** Deletes all that is stored of a certificate. */
+export async function forget(store: Store, name: string): Promise<void> {
+  for (const key of await store.list(`certificates/${name}/`)) await store.delete(key);
 }
 
 export async function writeBundle(store: Store, name: string, fingerprint: string, bundle: Bundle): Promise<void> {

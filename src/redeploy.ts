@@ -1,5 +1,6 @@
 import type { Config } from './config.ts';
 import { type HttpAnswer, jsonAnswer, parseHttpEvent } from './http.ts';
+import { parcelName } from './inbox/parcel.ts';
 import type { Invocation } from './invocation.ts';
 import { parseRedeployEvent, type RedeployEvent } from './redeploy-event.ts';
 import { isGoodRun, type RunReport } from './report.ts';
@@ -37,11 +38,16 @@ export function askedOf(event: RedeployEvent, store: Config['store']): Asked {
   return { intent: 'redeploy', ...(only.length > 0 && { only }), force };
 }
 
-/** The certificate that an object of the store belongs to: `<prefix>certificates/<name>/...`; not an order, which is not issued yet. */
+/**
+ * The certificate that an object of the store belongs to: `<prefix>certificates/<name>/...`, not an order, which is not
+ * issued yet; or the one that `<prefix>inbox/...` is to become.
+ */
 function certificateOf({ bucket, key }: RedeployEvent['objects'][number], store: Config['store']): string | undefined {
   if (store.type !== 'oss' || bucket !== store.bucket) return undefined;
   const path = decoded(key);
-  const prefix = `${store.prefix === '' ? '' : `${store.prefix}/`}certificates/`;
+  const folder = store.prefix === '' ? '' : `${store.prefix}/`;
+  if (path.startsWith(`${folder}inbox/`)) return parcelName(path.slice(folder.length));
+  const prefix = `${folder}certificates/`;
   if (!path.startsWith(prefix)) return undefined;
   const [name = '', file = '', ...rest] = path.slice(prefix.length).split('/');
   return rest.length === 0 && /^(?:record|[0-9a-f]{64})\.json$/.test(file) ? name : undefined;

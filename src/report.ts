@@ -7,7 +7,17 @@ import type { SetAside } from './quarantine.ts';
 import type { CertificateRecord, Failures } from './record.ts';
 import { isServed, judge, type Verification } from './verify.ts';
 
-export type Step = 'event' | 'config' | 'inventory' | 'observe' | 'decide' | 'issue' | 'deploy' | 'verify' | 'record';
+export type Step =
+  | 'event'
+  | 'config'
+  | 'inventory'
+  | 'inbox'
+  | 'observe'
+  | 'decide'
+  | 'issue'
+  | 'deploy'
+  | 'verify'
+  | 'record';
 
 export type Status = 'kept' | 'renewed' | 'redeployed' | 'deferred' | 'failed';
 
@@ -32,6 +42,17 @@ export interface Outcome {
   readonly error?: ReportedError;
   /** Absent for a certificate that is well and stayed as it was. */
   readonly standing?: Standing;
+  /** Of a certificate that was brought, in its last month. */
+  readonly reminder?: Reminder;
+}
+
+/** What the owner of a certificate has to know before it ends. */
+export interface Reminder {
+  readonly identifiers: readonly string[];
+  /** ISO 8601. */
+  readonly endsAt: string;
+  /** When a CA's certificate takes its place. Absent when none will. */
+  readonly replacedAt?: string;
 }
 
 /** What a person who is told of a certificate has to know of it. */
@@ -85,15 +106,30 @@ export function failedOutcome(name: string, error: AutocertError, step: Step): O
 }
 
 /** Nothing was done. A domain that the config names and the account does not have is an error all the same. */
-export function keptOutcome({ spec, record, domains }: Observation, decision: Decision): Outcome {
+export function keptOutcome(observation: Observation, decision: Decision): Outcome {
+  const { spec, record, domains } = observation;
   const { name } = spec;
   const absent = domains.find(({ status }) => status === 'absent');
   if (absent) return { name, status: 'failed', decision, error: reported(domainNotFound(absent.domain), 'observe') };
+  if (decision.reason === 'Ended') {
+    return { name, status: 'failed', decision, error: reported(ended(observation), 'decide') };
+  }
   const isOpen = decision.reason === 'BackingOff' || decision.reason === 'NotServed';
   const status = decision.action === 'keep' && !isOpen ? 'kept' : 'deferred';
   if (!record.certificate) return { name, status, decision };
   const { fingerprint } = record.certificate;
   return { name, status, decision, verifications: domains.flatMap(({ served }) => judge(served, fingerprint)) };
+}
+
+function ended({ spec, record }: Observation): AutocertError {
+  const stem = spec.name.replace(/^_inbox\./, '');
+  const what = `The certificate that was brought ended at ${record.certificate?.notAfter}`;
+  return new AutocertError({
+    code: 'CERTIFICATE_ENDED',
+    message: `${what}, and nobody brought another for ${spec.domains.join(', ')}.`,
+    retryable: false,
+    remedy: `Put a new certificate into inbox/ of the store, or an empty file inbox/${stem}.remove to have it forgotten.`,
+  });
 }
 
 /** The certificate was pushed. It is good when no push failed and every domain's edges serve it. */

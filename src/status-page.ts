@@ -60,13 +60,14 @@ ${main}
 }
 
 function card(certificate: CertificateStatus, now: string): string {
-  const { name, state, inProgress, identifiers, domains, authority, notAfter, nextRenewal, keyType } = certificate;
+  const { name, state, inProgress, identifiers, domains, authority, notAfter, nextRenewal, keyType, brought } =
+    certificate;
   const facts: [string, string | undefined][] = [
     ['Names', sameNames(identifiers, [name]) ? undefined : list(identifiers)],
     ['Served on', sameNames(identifiers, domains) ? undefined : list(domains)],
     ['CA', authority && `${authority}${keyType ? `, ${keyType}` : ''}`],
     ['Valid until', notAfter && `${instant(notAfter)}${left(certificate)}`],
-    ['Renewal', nextRenewal && renewal(nextRenewal, now)],
+    ['Renewal', brought ? 'by its owner, who brought it' : nextRenewal && renewal(nextRenewal, now)],
     ['Now', inProgress ? 'work on it is under way, or was cut off' : undefined],
   ];
   const rows = facts.flatMap(([term, text]) => (text ? [`<dt>${term}</dt><dd>${asText(text)}</dd>`] : []));

@@ -1,3 +1,4 @@
+import { handOverAt } from './brought.ts';
 import { renewalTime } from './certificate.ts';
 import { DIRECTORIES } from './config/values.ts';
 import { type Config, configSecrets, loadConfig } from './config.ts';
@@ -11,15 +12,17 @@ import { failurePage, statusPage } from './status-page.ts';
 /** How it stands with one certificate, as far as the store knows. */
 export interface CertificateStatus {
   readonly name: string;
-  /** The worst that is true of it. `due`: its renewal time has come. `missing`: none has been issued yet. */
+  /** The worst that is true of it. `due`: its renewal time has come, or the last month of one that was brought. `missing`: none has been issued yet. */
   readonly state: 'expired' | 'failing' | 'missing' | 'due' | 'good';
   /** An order is under way, or a run that was stopped left one. */
   readonly inProgress: boolean;
   readonly identifiers: readonly string[];
   /** Those that have it, by the last run's account. */
   readonly domains: readonly string[];
-  /** The CA's short name, or the host of its directory. */
+  /** The CA's short name, or the host of its directory; the issuer of one that was brought. */
   readonly authority?: string;
+  /** Its owner brought it, and nobody renews it. */
+  readonly brought?: true;
   readonly keyType?: string;
   /** SHA-256 of the leaf, lower-case hex. */
   readonly fingerprint?: string;
@@ -43,6 +46,8 @@ export interface StatusReport {
 }
 
 const DAY = 86_400_000;
+/** Milliseconds: from then on the owner of a certificate is reminded of it. */
+const LAST_MONTH = 30 * DAY;
 const STATES: readonly CertificateStatus['state'][] = ['expired', 'failing', 'missing', 'due', 'good'];
 
 /**
@@ -92,8 +97,12 @@ async function read(invocation: Invocation, asJson: boolean): Promise<HttpAnswer
 export function statusReport(config: Pick<Config, 'certificates' | 'discover'>, index: Index, now: Date): StatusReport {
   const configured = new Map(config.certificates.map((certificate) => [certificate.name, certificate]));
   // What neither the configuration names nor discovery could have found is nobody's work any more.
-  const stored = [...index.records.keys(), ...index.working].filter((name) => config.discover || configured.has(name));
-  const names = [...new Set([...configured.keys(), ...stored])];
+  const brought = [...index.records.values()].filter((record) => record.brought);
+  const isOurs = (name: string) => config.discover || configured.has(name) || index.records.get(name)?.brought;
+  const stored = [...index.records.keys(), ...index.working].filter(isOurs);
+  const names = [...new Set([...configured.keys(), ...stored])].filter(
+    (name) => !isReplaced(index, name, brought, now),
+  );
   const certificates = names.map((name): CertificateStatus => {
     const record = index.records.get(name) ?? emptyRecord(name);
     const identifiers = record.certificate?.identifiers ?? configured.get(name)?.identifiers ?? [];
@@ -102,7 +111,16 @@ export function statusReport(config: Pick<Config, 'certificates' | 'discover'>, 
   return { version: 1, generatedAt: now.toISOString(), certificates: certificates.sort(worstFirst) };
 }
 
-function statusOf({ name, certificate, advice, failures, deployed }: CertificateRecord, now: Date) {
+/** Are all domains of a CA's certificate served with certificates that were brought? Then it is not looked after, and rightly so. */
+function isReplaced({ records }: Index, name: string, brought: readonly CertificateRecord[], now: Date): boolean {
+  const { brought: isTheirs, deployed = {} } = records.get(name) ?? {};
+  const inForce = brought.filter(({ certificate }) => certificate && now < handOverAt(certificate));
+  const taken = new Set(inForce.flatMap((record) => Object.keys(record.deployed)));
+  const domains = Object.keys(deployed);
+  return !isTheirs && domains.length > 0 && domains.every((domain) => taken.has(domain));
+}
+
+function statusOf({ name, certificate, brought, advice, failures, deployed }: CertificateRecord, now: Date) {
   const { count, ...failure } = failures ?? { count: 0 };
   const shared = {
     name,
@@ -116,18 +134,18 @@ function statusOf({ name, certificate, advice, failures, deployed }: Certificate
     ? ({ at: advice.selectedTime, by: 'the CA' } as const)
     : ({ at: byLifetime.toISOString(), by: 'lifetime' } as const);
   const left = Date.parse(notAfter) - now.getTime();
-  const isDue = new Date(nextRenewal.at) <= now;
+  const isDue = brought ? left <= LAST_MONTH : new Date(nextRenewal.at) <= now;
   const state: CertificateStatus['state'] = left <= 0 ? 'expired' : failures ? 'failing' : isDue ? 'due' : 'good';
   return {
     ...shared,
     state,
-    authority: authorityName(directoryUrl),
+    authority: brought ? brought.issuer : authorityName(directoryUrl),
     keyType,
     fingerprint,
     notBefore,
     notAfter,
     daysLeft: Math.floor(left / DAY),
-    nextRenewal,
+    ...(brought ? { brought: true as const } : { nextRenewal }),
   };
 }
 

@@ -1,6 +1,7 @@
+import { X509Certificate } from 'node:crypto';
 import { Resolver } from 'node:dns/promises';
 import { isIPv6 } from 'node:net';
-import { connect } from 'node:tls';
+import { connect, rootCertificates } from 'node:tls';
 import type { Config } from './config.ts';
 import { type Deps, timeLeft } from './deps.ts';
 
@@ -126,4 +127,12 @@ function handshake(edge: string, servername: string): Promise<Omit<EdgeReading, 
       end({ fingerprint: leaf.fingerprint256.replaceAll(':', '').toLowerCase(), pem: leaf.toString() });
     });
   });
+}
+
+let roots: readonly X509Certificate[] | undefined;
+
+/** The roots that clients trust, as Mozilla has them: those that this Node brings. */
+export function trustedRoots(): readonly X509Certificate[] {
+  roots ??= rootCertificates.map((pem) => new X509Certificate(pem));
+  return roots;
 }

@@ -102,7 +102,10 @@ export async function watchAll(config: Config, ports: WatchPorts, deps: Deps): P
   let step: Step = 'inventory';
   try {
     const account = new Map((await ports.target.list()).map((entry) => [entry.domain, entry]));
-    const { specs, problems } = inventory(config, [...account.values()]);
+    step = 'record';
+    const records = [...(await readIndex(ports.store)).records.values()];
+    step = 'inventory';
+    const { specs, problems } = inventory(config, [...account.values()], { records, now: deps.now() });
     step = 'record';
     const context = { config, account, ports, deps };
     let certificates = await look(specs, context);

@@ -28,6 +28,8 @@ export interface Watched {
 type Judgement = Pick<Watched, 'status' | 'message' | 'daysLeft' | 'fingerprint'>;
 
 const DAY = 86_400_000;
+/** How long before the end of a certificate that was brought silence is no longer right. */
+const LAST_DAYS = 2;
 /** What a network without IPv6 says of an edge that has only such an address. */
 const NO_ROUTE = ['ENETUNREACH', 'EHOSTUNREACH', 'EADDRNOTAVAIL', 'EAFNOSUPPORT'];
 
@@ -81,6 +83,10 @@ export function judgeEdge(
   const isStored = facts.fingerprint === certificate?.fingerprint;
   if (certificate && !isStored && !isElsewheres(spec, facts, certificate.notAfter))
     return judgement('stale', 'It serves another certificate than the stored one.');
+  if (isStored && spec.origin === 'brought')
+    return left < LAST_DAYS * DAY
+      ? judgement('overdue', 'It was brought by its owner, who has not brought another.')
+      : judgement('ok', 'It serves the stored certificate.');
   const due = isStored && advice ? new Date(advice.selectedTime) : renewalTime(facts);
   if (isOverdue(facts, due, now, interval)) return judgement('overdue', overdueMessage(due, record));
   return judgement('ok', `It serves the ${isStored ? 'stored' : 'uploaded'} certificate.`);
@@ -88,7 +94,7 @@ export function judgeEdge(
 
 /** Somebody else's on a domain that is only watched over: it is left alone while it lasts longer than ours. */
 function isElsewheres({ origin }: Pick<CertificateSpec, 'origin'>, facts: CertificateFacts, notAfter: string): boolean {
-  return origin === 'discovered' && !facts.selfSigned && facts.notAfter > new Date(notAfter);
+  return origin !== 'configured' && !facts.selfSigned && facts.notAfter > new Date(notAfter);
 }
 
 /** Two intervals past its time; or in the last twentieth of its life, whatever a CA advised. */

@@ -90,14 +90,14 @@ export function readAuthorization(requester: Requester, url: string): Promise<Au
 /** RFC 8555 section 7.4: asks soon, then less and less often, or when the CA's Retry-After says so. */
 export async function pollOrder(requester: Requester, url: string, until: readonly OrderStatus[]): Promise<Order> {
   const { deps, signal } = requester;
-  let status: OrderStatus = 'pending';
+  let status: OrderStatus | undefined;
   let step = FIRST_POLL;
   let retryAfter: Date | undefined;
   for (;;) {
     // Half of it fixed: a random wait of next to nothing would ask in a busy loop.
     const wait =
       retryAfter === undefined ? step * (0.5 + deps.random() / 2) : retryAfter.getTime() - deps.now().getTime();
-    if (wait >= timeLeft(deps)) throw stillPending(url, status, retryAfter);
+    if (wait >= timeLeft(deps)) throw notYet(url, status, until, retryAfter);
     await pause(deps, wait, 'show the order', signal);
     const answer = await requester.post(url, null, {
       purpose: 'show the order',
@@ -183,10 +183,17 @@ function toSubproblem({ problem, identifier }: { readonly problem: ProblemDocume
   return { identifier, type: problem.type, detail: problem.detail };
 }
 
-function stillPending(url: string, status: OrderStatus, retryAfter: Date | undefined): AutocertError {
+/** `status` is undefined when there was no time left to ask for it. */
+function notYet(
+  url: string,
+  status: OrderStatus | undefined,
+  until: readonly OrderStatus[],
+  retryAfter: Date | undefined,
+): AutocertError {
+  const what = status === undefined ? `not known to be ${until.join(' or ')} yet` : `still ${status}`;
   return new AutocertError({
     code: 'ACME_ORDER_PENDING',
-    message: `The order is still ${status} and this run has no time left to wait for it (${url})`,
+    message: `The order is ${what} and this run has no time left to wait for it (${url})`,
     retryable: true,
     remedy: 'Let the next run resume the order; if it stays like this for a day, ask the CA with its URL.',
     retryAfter,

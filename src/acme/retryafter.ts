@@ -20,8 +20,9 @@ export function parseRetryAfter(header: string | undefined, now: Date): Date | u
 }
 
 /**
- * The same for a problem's text, in which Boulder names the instant when the header is lost on the way: `retry after
- * 2026-01-02 03:04:05 UTC`.
+ * The same for a problem's text, in which Boulder names the instant too, for when the header is lost on the way: `..., retry
+ * after 2026-01-02 03:04:05 UTC: see https://letsencrypt.org/docs/rate-limits/#...` (`Decision.Result` in
+ * https://github.com/letsencrypt/boulder/blob/main/ratelimits/limiter.go).
  */
 export function retryAfterInText(detail: string, now: Date): Date | undefined {
   const [, day, time] = /\bretry after (\d{4}-\d\d-\d\d)[ T](\d\d:\d\d:\d\d)(?: ?UTC|Z)/i.exec(detail) ?? [];

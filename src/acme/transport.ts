@@ -2,6 +2,7 @@ import { type Deps, timeLeft } from '../deps.ts';
 import { AutocertError } from '../errors.ts';
 import { checkedUrl, header, invalidAnswer, jsonOrUndefined } from './answer.ts';
 import { type Answer, createAgent, exchange, NoAnswer } from './https.ts';
+import { createNoncePool } from './nonces.ts';
 import { AcmeProblem, PROBLEM_NAMESPACE, type ProblemContext, parseProblem } from './problem.ts';
 import { parseRetryAfter, retryAfterInText } from './retryafter.ts';
 
@@ -54,7 +55,6 @@ const MOST_BAD_NONCES = 200;
 const MOST_WAITS = 20;
 /** A hundred authorizations read at once must not become a hundred new nonces: Let's Encrypt allows bursts of ten. */
 const MOST_AT_ONCE = 8;
-const MOST_NONCES = 32;
 /** Milliseconds. */
 const FIRST_BACKOFF = 1000;
 const LONGEST_BACKOFF = 30_000;
@@ -71,7 +71,7 @@ export function createTransport(options: TransportOptions): Transport {
   const { deps, signal } = options;
   const agent = createAgent(options.caBundle);
   const origins = new Set([checkedUrl(options.directoryUrl).origin, ...(options.allowedOrigins ?? [])]);
-  const nonces: string[] = [];
+  const nonces = createNoncePool({ fresh: freshNonce, deps });
   const inSlot = createSlots(MOST_AT_ONCE);
 
   async function repeat<T>(
@@ -116,9 +116,9 @@ export function createTransport(options: TransportOptions): Transport {
   }
 
   async function attempt<T>(url: URL, request: Call<T>): Promise<Outcome<T>> {
-    const body =
-      request.sign === undefined ? undefined : JSON.stringify(request.sign(nonces.pop() ?? (await freshNonce())));
+    const body = request.sign === undefined ? undefined : JSON.stringify(request.sign(await nonces.take()));
     let answer: Answer;
+    if (body !== undefined) nonces.sent();
     try {
       answer = await exchange(agent, {
         method: request.method,
@@ -138,10 +138,12 @@ export function createTransport(options: TransportOptions): Transport {
     } catch (error) {
       if (signal?.aborted === true) return { kind: 'final', error: outOfTime(request.purpose, error) };
       return noAnswer(url, request.purpose, error);
+    } finally {
+      if (body !== undefined) nonces.answered();
     }
     deps.log.debug('acme_request', { method: request.method, url: url.href, status: answer.status });
     // The answer to new-nonce is read by freshNonce itself: its nonce must not be given out twice.
-    if (request.method !== 'HEAD') keepNonce(answer);
+    if (request.method !== 'HEAD') nonces.keep(nonceOf(answer));
     return judge(answer, request);
   }
 
@@ -203,13 +205,6 @@ export function createTransport(options: TransportOptions): Transport {
     };
     // Not in a slot of its own: the request that needs the nonce holds one.
     return await repeat({ method: 'HEAD', url, purpose, read }, (once) => once());
-  }
-
-  function keepNonce(answer: Answer): void {
-    const nonce = nonceOf(answer);
-    if (nonce === undefined) return;
-    nonces.push(nonce);
-    if (nonces.length > MOST_NONCES) nonces.shift();
   }
 
   function target(text: string): URL {

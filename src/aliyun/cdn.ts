@@ -58,6 +58,10 @@ const VERSION = '2018-05-10';
 /** Calls a second; documented: 100 for each of the reads, 30 for the list of certificates. Half is left to others. */
 const READS_PER_SECOND = 50;
 const CERTIFICATE_LISTS_PER_SECOND = 15;
+/** Entries of a page. Documented as the most of DescribeUserDomains, and of DCDN's twin of DescribeCdnHttpsDomainList. */
+const LARGE_PAGE = '500';
+/** For the case that DescribeCdnHttpsDomainList, whose page names no bound, takes no such number. */
+const SMALL_PAGE = '100';
 
 const userDomain = v.object({
   DomainName: v.string(),
@@ -180,6 +184,19 @@ export function createCdn({ rpc, endpoint, api, callsPerSecond, deps }: CdnOptio
     );
   }
 
+  function httpsDomains(PageSize: string): Promise<HttpsDomain[]> {
+    const action = 'DescribeCdnHttpsDomainList';
+    const schema = v.object({ TotalCount: count, CertInfos: list('CertInfo', httpsDomain) });
+    return allPages(
+      action,
+      (domain: HttpsDomain) => domain.DomainName,
+      async (PageNumber) => {
+        const { TotalCount, CertInfos } = readAnswer(schema, await call(action, { PageNumber, PageSize }), action);
+        return { total: TotalCount, items: CertInfos };
+      },
+    );
+  }
+
   return {
     describeUserDomains() {
       const action = 'DescribeUserDomains';
@@ -190,7 +207,7 @@ export function createCdn({ rpc, endpoint, api, callsPerSecond, deps }: CdnOptio
         async (PageNumber) => {
           const { TotalCount, Domains } = readAnswer(
             schema,
-            await call(action, { PageNumber, PageSize: '500' }),
+            await call(action, { PageNumber, PageSize: LARGE_PAGE }),
             action,
           );
           return { total: TotalCount, items: Domains };
@@ -198,21 +215,14 @@ export function createCdn({ rpc, endpoint, api, callsPerSecond, deps }: CdnOptio
       );
     },
 
-    describeCdnHttpsDomainList() {
-      const action = 'DescribeCdnHttpsDomainList';
-      const schema = v.object({ TotalCount: count, CertInfos: list('CertInfo', httpsDomain) });
-      return allPages(
-        action,
-        (domain: HttpsDomain) => domain.DomainName,
-        async (PageNumber) => {
-          const { TotalCount, CertInfos } = readAnswer(
-            schema,
-            await call(action, { PageNumber, PageSize: '100' }),
-            action,
-          );
-          return { total: TotalCount, items: CertInfos };
-        },
-      );
+    async describeCdnHttpsDomainList() {
+      try {
+        return await httpsDomains(LARGE_PAGE);
+      } catch (error) {
+        if (!(error instanceof AliyunError) || !/^InvalidPa(rameter|geSize)/.test(error.apiCode ?? '')) throw error;
+        deps.log.warn('page_size_refused', { action: error.action, pageSize: LARGE_PAGE, apiCode: error.apiCode });
+        return httpsDomains(SMALL_PAGE);
+      }
     },
 
     async describeDomainCertificateInfo(domainName) {

@@ -265,6 +265,7 @@ export const ConfigSchema = map({
   encryption: v.optional(
     map({ key: v.optional(aesKey), kmsKeyId: v.optional(text), previousKeys: v.optional(v.array(aesKey), []) }),
   ),
+  inbox: v.optional(map({ passwords: v.optional(v.array(secret), []) }), {}),
   notify: v.optional(v.array(channel), []),
   heartbeat: v.optional(secret),
   region: v.optional(

@@ -18,6 +18,8 @@ export interface Tree {
   readonly problems: readonly ConfigProblem[];
   /** Paths of the texts that hold something from the environment. */
   readonly fromEnvironment: ReadonlySet<string>;
+  /** Names of the environment variables that the texts ask for. */
+  readonly variables: ReadonlySet<string>;
   /** The line at which a path stands, or its nearest parent that stands in the text. */
   lineOf(path: Path): number | undefined;
 }
@@ -26,11 +28,19 @@ export interface Tree {
 export type Environment = Readonly<Record<string, string | undefined>>;
 
 const MAX_BYTES = 1024 * 1024;
-/** Ten thousand certificates have some fifty thousand, and what costs time is the number of values, not of bytes. */
+/** Ten thousand certificates have some eighty thousand, and what costs time is the number of values, not of bytes. */
 const MAX_ENTRIES = 100_000;
-/** What the parser's lexer takes apart: some ten to an entry. Also the values that aliases multiply to. */
+/** Ten thousand certificates have some 160,000. */
+const MAX_ENCLOSERS = 250_000;
+const MAX_VARIABLES = 10_000;
+/** What the parser's lexer takes apart: some thirty-five to a certificate. The counts above are there to refuse it sooner. */
 const MAX_LEXEMES = 400_000;
-const MAX_VALUES = 200_000;
+/** Anchors, aliases and tags, those in keys and in values that are thrown away included. */
+const MAX_MARKS = 1000;
+/** Characters of one value or comment. */
+const MAX_LENGTH = 65_536;
+/** What aliases may stand for, altogether. */
+const MAX_ALIASED = 20_000;
 const MAX_DEPTH = 20;
 const MAX_ALIASES = 100;
 const MAX_SYNTAX_PROBLEMS = 10;
@@ -46,7 +56,8 @@ const TAGS: ReadonlySet<string> = new Set(
 
 /**
  * YAML 1.2 (and so JSON) within limits: 1 MB, 100,000 entries, 20 levels, 100 aliases, no tags of its own, no merge keys,
- * no key twice.
+ * no key twice. What is made to take long is refused by counts that take milliseconds, before anything is parsed; a text
+ * that is as large as an honest one takes as long as that.
  * A text with a syntax error has no value.
  */
 export function readTree(text: string, environment: Environment): Tree {
@@ -55,16 +66,23 @@ export function readTree(text: string, environment: Environment): Tree {
     value: undefined,
     problems: [{ code, path: '', found, allowed, line }],
     fromEnvironment: new Set(),
+    variables: new Set(),
     lineOf: () => undefined,
   });
   const bytes = Buffer.byteLength(text);
   if (bytes > MAX_BYTES) return failed('TEXT_TOO_LARGE', `${bytes} bytes`, `at most ${MAX_BYTES} bytes`);
-  const entries = countEntries(text);
-  if (entries > MAX_ENTRIES)
-    return failed('TEXT_TOO_LARGE', `${entries} lines and entries`, `at most ${MAX_ENTRIES} lines and entries`);
+  for (const [count, most, what] of countParts(text)) {
+    if (count > most) return failed('TEXT_TOO_LARGE', `${count} ${what}`, `at most ${most} ${what}`);
+  }
   const document = compose(text, lines);
   if (document === 'too many')
     return failed('TEXT_TOO_LARGE', `more than ${MAX_LEXEMES} parts`, `at most ${MAX_LEXEMES} parts`);
+  if (document === 'too long')
+    return failed('TEXT_TOO_LARGE', `a value of more than ${MAX_LENGTH} characters`, `at most ${MAX_LENGTH}`);
+  if (document === 'too many marks') {
+    const what = 'anchors, aliases and tags';
+    return failed('TEXT_ALIASES', `more than ${MAX_MARKS} ${what}`, `at most ${MAX_MARKS} ${what}`);
+  }
   if (document === 'too deep')
     return failed('TEXT_TOO_DEEP', `more than ${MAX_DEPTH} levels`, `at most ${MAX_DEPTH} levels`);
   if (document === 'two documents') return failed('TEXT_SYNTAX', 'a second document', 'one document');
@@ -98,25 +116,43 @@ const SYNTAX: Readonly<Record<string, string>> = {
   BAD_ALIAS: 'an alias to an anchor that does not exist',
 };
 
-/** Lines, and what stands between commas: about as many as there are values, at the cost of one look. */
-function countEntries(text: string): number {
-  let entries = 0;
-  for (const character of ['\n', ',']) {
-    for (let at = text.indexOf(character); at !== -1; at = text.indexOf(character, at + 1)) entries += 1;
+/** What costs the parser time, at the cost of one look: each with how many there may be, and what it is called. */
+function countParts(text: string): readonly (readonly [count: number, most: number, what: string])[] {
+  let [entries, enclosers, variables] = [0, 0, 0];
+  let before = '';
+  for (let at = 0; at < text.length; at += 1) {
+    const character = text.charAt(at);
+    if (character === '\n' || character === ',') entries += 1;
+    // A key without quotes; one with them is counted by those.
+    else if (character === ':' && before !== '"' && before !== "'" && text.charCodeAt(at + 1) <= SPACE) entries += 1;
+    else if (ENCLOSERS.includes(character)) enclosers += 1;
+    if (character === '{' && before === '$') variables += 1;
+    before = character;
   }
-  return entries;
+  return [
+    [entries, MAX_ENTRIES, 'lines, keys and entries'],
+    [enclosers, MAX_ENCLOSERS, 'quotes and brackets'],
+    [variables, MAX_VARIABLES, 'variables'],
+  ];
 }
 
-type Composed = Document.Parsed | 'too deep' | 'too many' | 'two documents' | undefined;
+const SPACE = 32;
+const ENCLOSERS = '"\'[]{}';
+
+type Composed = Document.Parsed | 'too deep' | 'too long' | 'too many' | 'too many marks' | 'two documents' | undefined;
 
 function compose(text: string, lines: LineCounter): Composed {
   const parser = new Parser(lines.addNewLine);
   const tokens = [];
   lines.addNewLine(0);
   let lexemes = 0;
+  let marks = 0;
   for (const lexeme of new Lexer().lex(text)) {
     lexemes += 1;
     if (lexemes > MAX_LEXEMES) return 'too many';
+    if (lexeme.length > MAX_LENGTH) return 'too long';
+    if (/^[&*!]/.test(lexeme)) marks += 1;
+    if (marks > MAX_MARKS) return 'too many marks';
     for (const token of parser.next(lexeme)) tokens.push(token);
     // Composing is recursive: the stack is bounded before it is entered.
     if (parser.stack.length > MAX_STACK) return 'too deep';
@@ -137,12 +173,13 @@ function compose(text: string, lines: LineCounter): Composed {
 function toTree(document: Document.Parsed, lines: LineCounter, environment: Environment): Tree {
   const problems: ConfigProblem[] = [];
   const fromEnvironment = new Set<string>();
+  const variables = new Set<string>();
   const offsets = new Map<string, number>();
   /** The last node of each anchor that was passed; yaml's own look-up walks through the whole document each time. */
   const anchors = new Map<string, ParsedNode>();
   let insideAlias = 0;
   let aliases = 0;
-  let values = 0;
+  let aliased = 0;
 
   function problem(
     code: ConfigProblemCode,
@@ -156,13 +193,19 @@ function toTree(document: Document.Parsed, lines: LineCounter, environment: Envi
     problems.push({ code, path: pathText(path), found, allowed, line });
   }
 
+  /** Said once. */
+  function tooManyAliased(): undefined {
+    if (aliased > MAX_ALIASED) return;
+    aliased = MAX_ALIASED + 1;
+    const what = 'values that aliases stand for';
+    problem('TEXT_ALIASES', [], undefined, `more than ${MAX_ALIASED} ${what}`, `at most ${MAX_ALIASED} ${what}`);
+  }
+
   function plain(node: ParsedNode | null | undefined, path: Path): unknown {
     const offset = node?.range[0];
-    values += 1;
-    if (values > MAX_VALUES) {
-      if (values === MAX_VALUES + 1)
-        problem('TEXT_ALIASES', [], undefined, `more than ${MAX_VALUES} values`, `at most ${MAX_VALUES} values`);
-      return undefined;
+    if (insideAlias > 0) {
+      if (aliased >= MAX_ALIASED) return tooManyAliased();
+      aliased += 1;
     }
     if (offset !== undefined && !offsets.has(pathText(path))) offsets.set(pathText(path), offset);
     if (path.length > MAX_DEPTH) {
@@ -176,6 +219,7 @@ function toTree(document: Document.Parsed, lines: LineCounter, environment: Envi
       return undefined;
     }
     if (isAlias(node)) {
+      if (aliased >= MAX_ALIASED) return tooManyAliased();
       aliases += 1;
       if (aliases <= MAX_ALIASES) {
         insideAlias += 1;
@@ -237,6 +281,7 @@ function toTree(document: Document.Parsed, lines: LineCounter, environment: Envi
         return match;
       }
       fromEnvironment.add(pathText(path));
+      variables.add(name);
       const value = Object.hasOwn(environment, name) ? environment[name] : undefined;
       if (value === undefined) {
         problem('ENV_MISSING', path, offset, `\${${name}}, which is not set`, `an environment variable named ${name}`);
@@ -250,6 +295,7 @@ function toTree(document: Document.Parsed, lines: LineCounter, environment: Envi
     value,
     problems,
     fromEnvironment,
+    variables,
     lineOf(path) {
       for (let length = path.length; length > 0; length -= 1) {
         const offset = offsets.get(pathText(path.slice(0, length)));

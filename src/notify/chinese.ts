@@ -76,11 +76,20 @@ const CAUSES: Readonly<Record<ErrorCode, readonly [cause: string, remedy: string
     '已达到证书颁发机构的频率限制',
     '无需处理，到时会自动申请；若经常出现，请把更多域名合并到一张证书。',
   ],
+  ACME_LIMIT_OUTLASTS_CERTIFICATE: [
+    '证书颁发机构的频率限制要到证书即将到期或到期之后才解除',
+    '请配置 acme.fallback，由另一家证书颁发机构签发；若已配置，请在日志中查看它为何没有签发。',
+  ],
   ACME_ORDER_PENDING: ['订单仍在处理中', '无需处理，下次运行会继续该订单。'],
   ACME_ORDER_INVALID: ['订单验证失败', CHECK_VALIDATION],
   ACME_CHALLENGE_UNAVAILABLE: [
     '证书颁发机构不提供所配置的验证方式',
     '请修改 challenge.type；通配符域名只能使用 dns-01。',
+  ],
+  CERTIFICATE_FILE_REFUSED: ['放入 inbox 的证书文件未被采用', '请按该文件旁 .refused.txt 中的中文说明处理。'],
+  CERTIFICATE_ENDED: [
+    '自行放入的证书已过期',
+    '请将新证书放入存储的 inbox/；如不再需要，请放入“处理说明”所示的 .remove 空文件。',
   ],
   CERTIFICATE_INVALID: ['签发的证书与申请不符', '请向证书颁发机构反馈；下次运行会重新申请。'],
   ACME_ACCOUNT_DOES_NOT_EXIST: ['证书颁发机构处没有该账户', CHECK_ACCOUNT],

@@ -17,8 +17,9 @@ export function noticeMessage(notices: readonly Notice[], context: WordingContex
   const words = WORDS[language];
   const isBad = notices.some(({ kind }) => kind !== 'recovered') || notices.length === 0;
   const [first] = notices;
+  const isFailing = notices.some(({ kind }) => kind !== 'recovered' && kind !== 'ending');
   const isTimed = notices.some(({ kind, endsAt }) => endsAt && (kind === 'failing' || kind === 'still-failing'));
-  const silence = notices.length > 0 && isBad ? [isTimed ? words.silence : words.longSilence] : [];
+  const silence = isFailing ? [isTimed ? words.silence : words.longSilence] : [];
   return {
     language,
     title: `[autocert] ${titleOf(notices, context)}`,
@@ -60,7 +61,7 @@ function titleOf(notices: readonly Notice[], { language, now }: WordingContext):
         : '';
     return `${words.kinds[first.kind]}${words.colon}${names[0]}${left}`;
   }
-  const kinds = (['expired', 'failing', 'still-failing', 'recovered'] as const).flatMap((kind) => {
+  const kinds = (['expired', 'failing', 'still-failing', 'ending', 'recovered'] as const).flatMap((kind) => {
     const count = notices.filter((notice) => notice.kind === kind).length;
     return count > 0 ? [`${words.kinds[kind]} ${count}`] : [];
   });
@@ -86,6 +87,12 @@ function sectionOf(notice: Notice, context: WordingContext): Section {
     return { heading: headingOf(notice, language), facts };
   }
   if (subject.type !== 'inventory') facts.push([words.timeLeft, timeLeftText(notice, context)]);
+  if (kind === 'ending') {
+    const isReplaced = subject.type === 'certificate' && subject.replaced === true;
+    facts.push([words.remedy, words.bringAnother]);
+    facts.push([words.next, isReplaced ? words.isReplaced(at(next)) : words.ends(at(next))]);
+    return { heading: headingOf(notice, language), facts };
+  }
   facts.push([words.since, at(since)]);
   if (cause) facts.push(...causeFacts(cause, language));
   facts.push([words.next, words.nextRun(at(next))]);
@@ -97,6 +104,7 @@ function headingOf(notice: Notice, language: Language): string {
   const { kind, subject, cause, endsAt } = notice;
   const name = subjectOf(notice, language);
   if (kind === 'recovered') return words.well(name);
+  if (kind === 'ending') return words.ending(name);
   if (subject.type !== 'certificate') return `${words.broken[subject.type]}${kind === 'failing' ? '' : words.still}`;
   const step = cause?.step ?? 'issue';
   const broken =
@@ -109,7 +117,7 @@ function headingOf(notice: Notice, language: Language): string {
 function timeLeftText({ endsAt, cause, subject }: Notice, { language, now }: WordingContext): string {
   const words = WORDS[language];
   if (!endsAt)
-    return subject.type === 'run' || cause?.step === 'observe' || cause?.step === 'record'
+    return subject.type === 'run' || cause?.step === 'inbox' || cause?.step === 'observe' || cause?.step === 'record'
       ? words.notKnown
       : words.noCertificate;
   const left = endsAt.getTime() - now.getTime();
@@ -191,7 +199,13 @@ const WORDS = {
   en: {
     colon: ': ',
     comma: ', ',
-    kinds: { failing: 'FAILING', 'still-failing': 'STILL FAILING', expired: 'EXPIRED', recovered: 'RECOVERED' },
+    kinds: {
+      failing: 'FAILING',
+      'still-failing': 'STILL FAILING',
+      expired: 'EXPIRED',
+      ending: 'ENDING SOON',
+      recovered: 'RECOVERED',
+    },
     subjects: { run: 'the whole run', inventory: 'a filter of the configuration' },
     broken: {
       run: 'The run stopped before it came to any certificate. Nothing is renewed until this is repaired.',
@@ -204,9 +218,15 @@ const WORDS = {
       verify: 'the new certificate was put on CDN, but is not served everywhere.',
       observe: 'its present state cannot be read, so nothing is done for it.',
       record: 'its state cannot be stored, so nothing is done for it.',
+      inbox: 'what was put into the inbox was not taken. The certificates in place stay as they are.',
+      decide: 'nobody has brought a new certificate.',
     } as Readonly<Record<string, string>>,
     still: ' It still fails, and half of the time is over.',
     expired: ' THE CERTIFICATE HAS EXPIRED: browsers refuse these domains.',
+    ending: (name: string) => `${name}: this certificate was brought by its owner. Nobody renews it.`,
+    bringAnother: "Renew it at its CA, and put the new one into inbox/ of the function's store.",
+    isReplaced: (at: string) => `a certificate of the CA takes its place at ${at}, if there is no new one by then`,
+    ends: (at: string) => `it ends at ${at}, and browsers refuse its domains then`,
     well: (name: string) => `${name}: well again. There is nothing to do.`,
     left: (duration: string) => `, ${duration} left`,
     until: (duration: string, end: string) => `${duration} (until ${end})`,
@@ -239,7 +259,13 @@ const WORDS = {
   zh: {
     colon: '：',
     comma: '、',
-    kinds: { failing: '证书故障', 'still-failing': '证书故障仍未恢复', expired: '证书已过期', recovered: '已恢复' },
+    kinds: {
+      failing: '证书故障',
+      'still-failing': '证书故障仍未恢复',
+      expired: '证书已过期',
+      ending: '证书即将到期',
+      recovered: '已恢复',
+    },
     subjects: { run: '整个任务', inventory: '配置中的筛选条件' },
     broken: {
       run: '任务在处理证书之前就已中止。修复之前，所有证书都不会续期。',
@@ -252,9 +278,15 @@ const WORDS = {
       verify: '新证书已提交到 CDN，但尚未在所有节点生效。',
       observe: '无法读取当前状态，因此未做任何处理。',
       record: '无法保存状态，因此未做任何处理。',
+      inbox: '放入 inbox 的内容未被采用，线上证书保持不变。',
+      decide: '未收到新证书。',
     } as Readonly<Record<string, string>>,
     still: '剩余时间已过半，故障仍未恢复。',
     expired: '证书已过期，浏览器会拒绝访问这些域名！',
+    ending: (name: string) => `${name}：此证书由您自行放入，不会自动续期。`,
+    bringAnother: '请在证书颁发机构续期，并将新证书放入函数存储的 inbox/。',
+    isReplaced: (at: string) => `若届时仍无新证书，将于 ${at}改用自动申请的证书`,
+    ends: (at: string) => `将于 ${at}到期，届时浏览器会拒绝访问这些域名`,
     well: (name: string) => `${name}：已恢复正常，无需处理。`,
     left: (duration: string) => `，剩余 ${duration}`,
     until: (duration: string, end: string) => `${duration}，到期时间 ${end}`,

@@ -1,11 +1,13 @@
 import { randomUUID } from 'node:crypto';
-import { link, mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises';
-import { dirname, join, resolve, sep } from 'node:path';
+import { link, mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
+import { basename, dirname, join, resolve, sep } from 'node:path';
 import type { Store } from '../record.ts';
 import { checkKey, storeError } from './failure.ts';
 
 /** Begins the names of files that are being written. The comma is in no key. */
 const TEMPORARY = ',writing-';
+/** Milliseconds: no function of FC runs longer. What is being written since before that was left by a run that was killed. */
+const LONGEST_RUN = 24 * 3_600_000;
 
 /**
  * A folder as a Store. Files are 0600 and folders 0700; a file is written beside its place, flushed, and moved there, so
@@ -20,9 +22,10 @@ export function createFileStore({ path }: { readonly path: string }): Store {
   }
 
   return {
-    async get(key) {
+    async get(key, { most } = {}) {
       try {
-        return await readFile(place(key, 'STORE_UNREADABLE'));
+        const target = place(key, 'STORE_UNREADABLE');
+        return await (most === undefined ? readFile(target) : readStart(target, most + 1));
       } catch (cause) {
         if (isMissing(cause)) return undefined;
         throw unreadable(join(root, key), cause);
@@ -45,6 +48,7 @@ export function createFileStore({ path }: { readonly path: string }): Store {
         // Unlike rename, link fails when the name exists: of any number of writers exactly one gets it.
         else await link(temporary, target);
         await flushFolder(dirname(target));
+        await removeStale(dirname(target), basename(target));
         return true;
       } catch (cause) {
         if (ifAbsent && codeOf(cause) === 'EEXIST') return false;
@@ -85,6 +89,21 @@ export function createFileStore({ path }: { readonly path: string }): Store {
   };
 }
 
+/** The first `length` bytes, or all of a file that has fewer. */
+async function readStart(path: string, length: number): Promise<Uint8Array> {
+  const file = await open(path, 'r');
+  try {
+    const bytes = Buffer.alloc(length);
+    let filled = 0;
+    for (let read = -1; read !== 0 && filled < length; filled += read) {
+      ({ bytesRead: read } = await file.read(bytes, filled, length - filled));
+    }
+    return bytes.subarray(0, filled);
+  } finally {
+    await file.close();
+  }
+}
+
 /**
  * Makes the folder and those above it, 0700. Not by `recursive: true`: that never returns where a file system answers
  * ENOENT for a folder whose parent exists, as /proc does.
@@ -111,6 +130,21 @@ async function flushFolder(path: string): Promise<void> {
   } finally {
     await folder.close();
   }
+}
+
+/**
+ * Removes what killed runs left half written in the folder. How old it is the file system's own clock tells, by a file that
+ * was written just now: a network disk has another one than this machine. That it fails harms nobody.
+ */
+async function removeStale(folder: string, writtenNow: string): Promise<void> {
+  const left = (await readdir(folder).catch(() => [])).filter((name) => name.startsWith(TEMPORARY));
+  if (left.length === 0) return;
+  const age = async (name: string) => (await stat(join(folder, name))).mtimeMs;
+  await Promise.allSettled(
+    left.map(async (name) => {
+      if ((await age(writtenNow)) - (await age(name)) > LONGEST_RUN) await rm(join(folder, name), { force: true });
+    }),
+  );
 }
 
 /** ENOTDIR is another thing: a file stands where the store's folder should be. */

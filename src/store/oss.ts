@@ -23,9 +23,9 @@ export function createOssStore({ oss, prefix }: { readonly oss: Oss; readonly pr
   }
 
   return {
-    get(key) {
+    get(key, options) {
       checkKey(key, 'STORE_UNREADABLE');
-      return attempt('STORE_UNREADABLE', `${folder}${key} cannot be read`, () => oss.get(`${folder}${key}`));
+      return attempt('STORE_UNREADABLE', `${folder}${key} cannot be read`, () => oss.get(`${folder}${key}`, options));
     },
     put(key, bytes, { ifAbsent = false } = {}) {
       checkKey(key, 'STORE_UNWRITABLE');

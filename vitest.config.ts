@@ -1,7 +1,16 @@
 import { defineConfig } from 'vitest/config';
+import { FaultReporter } from './test/faults/reporter.ts';
 
 /** Where a CI run counts from: .ci/run. */
 const results = { json: '.sandbox/test-results.json' };
+
+function reporters() {
+  const { CI, AUTOCERT_FAULTS, AUTOCERT_SOAK } = process.env;
+  if (AUTOCERT_FAULTS !== undefined || AUTOCERT_SOAK !== undefined) return ['default', new FaultReporter()];
+  // The last line is that of test/tally.mjs.
+  if (CI !== undefined) return ['default', 'json', new FaultReporter({ closingLine: false })];
+  return ['default'];
+}
 
 export default defineConfig({
   test: {
@@ -16,7 +25,7 @@ export default defineConfig({
     hookTimeout: 60_000,
     passWithNoTests: false,
     retry: 0,
-    reporters: process.env['CI'] === undefined ? ['default'] : ['default', 'json'],
+    reporters: reporters(),
     outputFile: results,
   },
 });

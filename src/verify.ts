@@ -1,7 +1,7 @@
 import { X509Certificate } from 'node:crypto';
 import { Resolver } from 'node:dns/promises';
 import { isIPv6 } from 'node:net';
-import { connect, rootCertificates } from 'node:tls';
+import { connect, createSecureContext, rootCertificates, type SecureContext } from 'node:tls';
 import type { Config } from './config.ts';
 import { type Deps, timeLeft } from './deps.ts';
 
@@ -39,12 +39,16 @@ const WILDCARD_PROBE_LABEL = 'autocert';
 export function createEdges(config: Pick<Config, 'verify' | 'dns'>): Edges {
   const resolver = new Resolver({ timeout: 3000, tries: 2 });
   resolver.setServers([...config.dns.resolvers]);
+  let context: SecureContext | undefined;
   return {
     async read(domain, cname) {
       const servername = domain.replace(/^\*/, WILDCARD_PROBE_LABEL);
       const edges = config.verify.connect ?? (await resolveEdges(resolver, cname ?? servername));
       if (edges.length === 0) return [{ domain, edge: cname ?? servername, unreachable: 'its name has no address' }];
-      return Promise.all(edges.map(async (edge) => ({ domain, edge, ...(await handshake(edge, servername)) })));
+      // One for all handshakes: each connection would else make its own, which costs more than the handshake itself.
+      context ??= createSecureContext();
+      const shared = context;
+      return Promise.all(edges.map(async (edge) => ({ domain, edge, ...(await handshake(edge, servername, shared)) })));
     },
   };
 }
@@ -109,11 +113,16 @@ async function resolveEdges(resolver: Resolver, name: string): Promise<string[]>
 }
 
 /** Any certificate is looked at, also an invalid one: what is served is the question, not whether it is trusted. */
-function handshake(edge: string, servername: string): Promise<Omit<EdgeReading, 'domain' | 'edge'>> {
+function handshake(
+  edge: string,
+  servername: string,
+  secureContext: SecureContext,
+): Promise<Omit<EdgeReading, 'domain' | 'edge'>> {
   const colon = edge.lastIndexOf(':');
   const host = edge.slice(0, colon).replace(/^\[|\]$/g, '');
   return new Promise((resolve) => {
-    const socket = connect({ host, port: Number(edge.slice(colon + 1)), servername, rejectUnauthorized: false });
+    const port = Number(edge.slice(colon + 1));
+    const socket = connect({ host, port, servername, secureContext, rejectUnauthorized: false });
     const end = (reading: Omit<EdgeReading, 'domain' | 'edge'>) => {
       socket.destroy();
       resolve(reading);

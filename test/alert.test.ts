@@ -2,6 +2,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { type AlertResult, alert } from '../src/alert.ts';
 import type { Invocation } from '../src/invocation.ts';
 import { RunFailed, type RunReport } from '../src/report.ts';
+import { WatchFailed, type WatchReport } from '../src/watch.ts';
 import { type Receivers, startReceivers } from './sandbox/receivers.ts';
 
 let receivers: Receivers;
@@ -169,6 +170,32 @@ describe('why it failed is read from', () => {
     });
     expect(receivers.messages[0]?.text).toMatch(/RUN FAILED: renew\n(.*\n)*When: 2026-01-02 03:04 UTC/);
   });
+});
+
+test('what watch has noticed is told with the domains, whatever words the reasons have, in both languages', async () => {
+  const at = { name: 'www', domain: 'www.example.com', edge: '127.0.0.1:8443' };
+  const report: WatchReport = {
+    version: 1,
+    runId: 'watch-1',
+    startedAt: '2026-01-02T03:04:05.000Z',
+    finishedAt: '2026-01-02T03:04:06.000Z',
+    certificates: [
+      { ...at, status: 'overdue', message: 'canary' },
+      { ...at, edge: '127.0.0.1:8444', status: 'stale', message: 'canary' },
+      { ...at, name: 'shop', domain: '*.shop.example.com', status: 'unreachable', message: 'canary: it timed out' },
+      { ...at, name: 'good', domain: 'good.example.com', status: 'ok', message: 'canary' },
+    ],
+  };
+  const { message, name } = new WatchFailed(report);
+  const responsePayload = JSON.stringify({ errorMessage: message, errorType: name, stackTrace: 'canary' });
+  await send({ ...EVENT, responsePayload }, config([wecom(), wecom({ language: 'zh' })]));
+  const [english = '', chinese = ''] = receivers.messages.map(({ text }) => text);
+  expect(english).toMatch(/^\[autocert\] NOT WELL: autocert-renew\n/);
+  expect(english).toContain('\nNot renewed in time: www.example.com\nNo answer of an edge: *.shop.example.com\n');
+  expect(english).toMatch(/\nWhat to do: Look whether the timer of renew fires\./);
+  expect(chinese).toMatch(/^\[autocert\] 巡检异常：autocert-renew\n/);
+  expect(chinese).toContain('\n未按时续期：www.example.com\n节点无响应：*.shop.example.com\n');
+  expect(`${english}${chinese}`).not.toMatch(/canary|good\.example\.com|timed out|超时/);
 });
 
 test('a run that failed and could tell nobody is told with names and codes, and nothing else of it', async () => {

@@ -291,6 +291,7 @@ describe('F53 without advice a certificate is due', () => {
     { life: '10 days', notAfter: '2026-01-11T00:00:00Z', due: '2026-01-06T00:00:00Z' },
     { life: '10 days and three seconds', notAfter: '2026-01-11T00:00:03Z', due: '2026-01-07T16:00:02Z' },
     { life: '45 days', notAfter: '2026-02-15T00:00:00Z', due: '2026-01-31T00:00:00Z' },
+    { life: '64 days', notAfter: '2026-03-06T00:00:00Z', due: '2026-02-12T16:00:00Z' },
     { life: '90 days', notAfter: '2026-04-01T00:00:00Z', due: '2026-03-02T00:00:00Z' },
     { life: '398 days', notAfter: '2027-02-03T00:00:00Z', due: '2026-09-23T08:00:00Z' },
   ])('in the last third of $life, or the last half of a short life', ({ notAfter, due }) => {

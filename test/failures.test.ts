@@ -36,6 +36,16 @@ describe('after a failed attempt', () => {
     expect(minutesAfterNoon(record)).toBe(minutes);
   });
 
+  test('F32 that a CAA record was the cause of, the next one waits an hour at least', () => {
+    const forbidden = new AutocertError({ code: 'ACME_CAA', message: 'CAA', retryable: false, remedy: 'Look.' });
+    let record = withFailure(emptyRecord('www'), forbidden, deps);
+    expect(minutesAfterNoon(record)).toBe(60);
+    record = withFailure(record, forbidden, deps);
+    expect(minutesAfterNoon(record)).toBe(60);
+    record = withFailure(record, forbidden, deps);
+    expect(minutesAfterNoon(record)).toBe(240);
+  });
+
   test('a CA that is down for days makes nothing wait longer, and counts for itself', () => {
     const down = (code: 'ACME_UNREACHABLE' | 'ACME_UNAVAILABLE') =>
       new AutocertError({ code, message: 'no answer', retryable: true, remedy: 'Wait.' });

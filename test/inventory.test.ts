@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { type Config, parseConfig } from '../src/config.ts';
 import type { TargetDomain } from '../src/deploy.ts';
 import { inventory, select } from '../src/inventory.ts';
+import type { CertificateRecord } from '../src/record.ts';
 
 function configOf(more: Record<string, unknown>): Config {
   const base = {
@@ -176,5 +177,84 @@ describe('what a person asks for', () => {
     expect(problems.map(({ code, message }) => `${code} ${message}`)).toEqual([
       'FILTER_MATCHED_NOTHING "nowhere.example.com" matches no domain and no certificate.',
     ]);
+  });
+});
+
+describe('a certificate that was brought', () => {
+  /** Ends on 2026-04-01; the CA takes over on 2026-03-29. */
+  function brought(name: string, identifiers: string[], takenAt: string, notAfter = '2026-04-01T00:00:00.000Z') {
+    const certificate = {
+      fingerprint: name.padEnd(64, '0'),
+      serial: '01',
+      identifiers,
+      keyType: 'ec256',
+      directoryUrl: '',
+      notBefore: '2026-01-01T00:00:00.000Z',
+      notAfter,
+    };
+    const record: CertificateRecord = {
+      version: 1,
+      name,
+      certificate,
+      brought: { file: `inbox/${name}`, takenAt, issuer: 'CN=CA' },
+      deployed: {},
+    };
+    return record;
+  }
+  const account = [
+    uploaded('a.example.com'),
+    uploaded('b.example.com'),
+    uploaded('off.example.com', { https: false }),
+    uploaded('named.example.com', { https: false }),
+    uploaded('elsewhere.example.net'),
+  ];
+  const config = configOf({
+    certificates: [{ name: 'named', identifiers: ['named.example.com'] }],
+    discover: { include: ['a.example.com'] },
+  });
+  const domainsAt = (now: string, ...records: CertificateRecord[]) =>
+    Object.fromEntries(
+      inventory(config, account, { records, now: new Date(now) }).specs.map(({ name, domains }) => [name, domains]),
+    );
+  const wide = brought('_inbox.wide', ['*.example.com'], '2026-01-02T00:00:00.000Z');
+
+  test('has the domains that it covers and that have HTTPS or are named, and no CA is asked for them', () => {
+    expect(domainsAt('2026-02-01T00:00:00Z', wide)).toEqual({
+      named: [],
+      'a.example.com': [],
+      '_inbox.wide': ['a.example.com', 'b.example.com', 'named.example.com'],
+    });
+    const { ignored } = inventory(config, account, { records: [wide], now: new Date('2026-02-01T00:00:00Z') });
+    expect(ignored.map(({ domain }) => domain)).toEqual(['off.example.com', 'elsewhere.example.net']);
+  });
+
+  test('gives them back three days before it ends, and keeps those that are nobody else’s', () => {
+    const last = {
+      named: [],
+      'a.example.com': [],
+      '_inbox.wide': ['a.example.com', 'b.example.com', 'named.example.com'],
+    };
+    expect(domainsAt('2026-03-28T23:59:59Z', wide)).toEqual(last);
+    const after = {
+      named: ['named.example.com'],
+      'a.example.com': ['a.example.com'],
+      '_inbox.wide': ['b.example.com'],
+    };
+    expect(domainsAt('2026-03-29T00:00:00Z', wide)).toEqual(after);
+    expect(domainsAt('2026-05-01T00:00:00Z', wide)).toEqual(after);
+  });
+
+  test('gives way to the one that was brought after it', () => {
+    const next = brought('_inbox.b', ['b.example.com'], '2026-01-03T00:00:00.000Z');
+    const now = '2026-02-01T00:00:00Z';
+    expect(domainsAt(now, wide, next)['_inbox.b']).toEqual(['b.example.com']);
+    expect(domainsAt(now, wide, next)['_inbox.wide']).toEqual(['a.example.com', 'named.example.com']);
+    const short = brought('_inbox.b', ['b.example.com'], '2026-01-03T00:00:00.000Z', '2026-01-20T00:00:00.000Z');
+    expect(domainsAt(now, wide, short), 'while that is good').not.toHaveProperty(['_inbox.b']);
+  });
+
+  test('that covers nothing is no certificate', () => {
+    const other = brought('_inbox.other', ['www.example.org'], '2026-01-02T00:00:00.000Z');
+    expect(domainsAt('2026-02-01T00:00:00Z', other)).not.toHaveProperty(['_inbox.other']);
   });
 });

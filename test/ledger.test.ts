@@ -104,7 +104,7 @@ describe('what a run has used the next run knows of', () => {
   });
 });
 
-describe('9: a CA that says rateLimited is not asked again before its time', () => {
+describe('F9 a CA that says rateLimited is not asked again before its time', () => {
   const until = new Date('2026-01-02T18:00:00Z');
 
   test('by any certificate of a later run, when it is the account that must wait', async () => {

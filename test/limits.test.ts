@@ -6,6 +6,7 @@ import {
   LIMITS,
   type NewOrder,
   type OrderKind,
+  outlasts,
   type Spending,
   withFailedValidation,
   withIssued,
@@ -229,4 +230,20 @@ test('an order that is told to wait may go at that very instant', () => {
       }
     }),
   );
+});
+
+describe('F9 a certificate of 90 days, with a run every six hours, cannot wait for a limit', () => {
+  const certificate = { notBefore: '2026-01-01T00:00:00Z', notAfter: '2026-04-01T00:00:00Z' };
+  const interval = 6 * 3_600_000;
+  test.each([
+    ['that ends before its last tenth', '2026-03-20T00:00:00Z', '2026-03-22T23:59:59Z', false],
+    ['that reaches into its last tenth', '2026-03-20T00:00:00Z', '2026-03-23T00:00:01Z', true],
+    ['of minutes, in its last tenth', '2026-03-30T00:00:00Z', '2026-03-30T00:12:00Z', false],
+    ['beyond the next run, in its last tenth', '2026-03-30T00:00:00Z', '2026-03-30T06:00:01Z', true],
+    ['of minutes, when the next run comes too late', '2026-03-31T18:00:00Z', '2026-03-31T18:12:00Z', true],
+    ['of minutes, when the next run is the last', '2026-03-31T17:59:59Z', '2026-03-31T18:12:00Z', false],
+    ['of minutes, when it has ended already', '2026-04-02T00:00:00Z', '2026-04-02T00:12:00Z', true],
+  ])('%s', (_, now, until, expected) => {
+    expect(outlasts(new Date(until), certificate, { now: new Date(now), interval })).toBe(expected);
+  });
 });

@@ -137,6 +137,59 @@ describe('it is told', () => {
     ).toEqual([[], ['failing www'], []]);
   });
 
+  test('nothing when it fails on after a run that put it off', () => {
+    expect(told([FIRST, [failed]], ['2026-01-02T09:04:05Z', [leaseHeld]], ['2026-01-02T15:04:05Z', [failed]])).toEqual([
+      ['failing www'],
+      [],
+      [],
+    ]);
+  });
+
+  test('30, 14, 7, 3 and 1 days before the end of a certificate that nobody renews, each once', () => {
+    const ending = (endsAt: string): Outcome => ({ ...kept, reminder: { identifiers: IDENTIFIERS, endsAt } });
+    const runs = [
+      '2026-03-02T00:00:01Z',
+      '2026-03-02T06:00:01Z',
+      '2026-03-18T00:00:00Z',
+      '2026-03-18T06:00:00Z',
+      '2026-03-24T23:00:00Z',
+      '2026-03-25T05:00:00Z',
+      '2026-03-29T00:00:00Z',
+      '2026-03-31T00:00:00Z',
+      '2026-03-31T06:00:00Z',
+    ].map((at) => [at, [ending('2026-04-01T00:00:00Z')]] as const);
+    const once = ['ending www'];
+    expect(told(...runs)).toEqual([once, [], once, [], [], once, once, once, []]);
+    const replaced = [['2026-03-31T12:00:00Z', [ending('2026-04-10T00:00:00Z')]]] as const;
+    expect(told(...runs.slice(-2), ...replaced), 'the next one').toEqual([once, [], once]);
+  });
+
+  test('of a refused file once, and that it is well when it is gone; not when the inbox cannot be read', () => {
+    const name = 'inbox/www.pem';
+    const refused: Outcome = {
+      name,
+      status: 'failed',
+      error: { ...CAA, code: 'CERTIFICATE_FILE_REFUSED', step: 'inbox' },
+    };
+    const still: Outcome = {
+      ...refused,
+      status: 'deferred',
+      decision: { action: 'keep', reason: 'Refused', message: '' },
+    };
+    const unreadable: Outcome = { name: 'inbox/', status: 'failed', error: { ...CAA, step: 'inbox' } };
+    expect(
+      told(
+        [FIRST, [kept, refused]],
+        ['2026-01-02T09:04:05Z', [kept, still]],
+        ['2026-01-02T15:04:05Z', [kept, unreadable]],
+        ['2026-01-02T21:04:05Z', [kept, still]],
+        ['2026-01-03T03:04:05Z', [kept]],
+        ['2026-01-03T09:04:05Z', [kept]],
+      ),
+    ).toEqual([[`failing ${name}`], [], ['failing inbox/'], ['recovered inbox/'], [`recovered ${name}`], []]);
+    expect(told([FIRST, [still]]), 'what no message told of').toEqual([[`failing ${name}`]]);
+  });
+
   test('nothing when the cause of a failure changes', () => {
     expect(
       told([FIRST, [failed]], ['2026-01-02T09:04:05Z', [{ ...failed, error: { ...CAA, code: 'ACME_DNS' } }]]),
@@ -270,6 +323,24 @@ What comes next: tried again without you at about 2026-01-22 12:04 UTC
 
 You will hear of it again when it is well.
 Run run-42; its log lines carry this id.`);
+  });
+
+  test.each([
+    ['2026-03-29T00:00:00Z', '于 2026-03-29 08:00', 'a certificate of the CA takes its place at 2026-03-29 00:00 UTC'],
+    [undefined, '将于 2026-04-01 08:00', 'it ends at 2026-04-01 00:00 UTC, and browsers refuse its domains then'],
+  ])('of a certificate that will end, in both languages (replaced at %s)', (replacedAt, chinese, english) => {
+    const reminder = { identifiers: IDENTIFIERS, endsAt: '2026-04-01T00:00:00Z', ...(replacedAt && { replacedAt }) };
+    const now = new Date('2026-03-25T12:00:00Z');
+    const at = now.toISOString();
+    const { notices } = noticesOf(report(at, [{ ...kept, reminder }]), NOTHING_TOLD, context(at));
+    const text = (language: 'en' | 'zh') =>
+      plainText(noticeMessage(notices, { language, runId: 'run-42', now, dead: [] }));
+    expect(text('en')).toMatch(/^\[autocert\] ENDING SOON: www, 6 days left\n/);
+    expect(text('en')).toContain(english);
+    expect(text('en')).not.toContain('You will hear of it again');
+    expect(text('zh')).toMatch(/^\[autocert\] 证书即将到期：www/);
+    expect(text('zh')).toContain(chinese);
+    expect(text('zh')).toContain('不会自动续期');
   });
 
   test('of a recovery, in both languages', () => {

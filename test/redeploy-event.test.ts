@@ -189,6 +189,8 @@ describe("an event of FC's triggers", () => {
     ['a key that is percent-encoded', 'autocert%2Fcertificates%2Fwww%2Frecord.json', ['www']],
     ['a key that is wrongly encoded', 'autocert/certificates/%/record.json', ['%']],
     ['an order', 'autocert/certificates/www/order-0123456789abcdef.json', []],
+    ['a file of the inbox', 'autocert/inbox/www.pfx', ['_inbox.www']],
+    ['what is said of a file of the inbox', 'autocert/inbox/www.pfx.refused.txt', []],
     ['the index', 'autocert/index.json', []],
     ['something deeper', 'autocert/certificates/www/a/record.json', []],
     ['another prefix', 'autocert2/certificates/www/record.json', []],

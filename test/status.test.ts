@@ -47,6 +47,25 @@ describe('the state of a certificate', () => {
     expect(reportOf(indexOf([recordOf('www', more)])).certificates.map((one) => one.state)).toEqual([state]);
   });
 
+  test('that was brought is due in its last month, is renewed by nobody, and hides the one that it stands in for', () => {
+    const theirs = (notAfter: string) =>
+      recordOf('_inbox.www', {
+        certificate: { ...stored, directoryUrl: '', notAfter },
+        brought: { file: 'inbox/www.pem', takenAt: '2026-01-05T00:00:00.000Z', issuer: 'CN=A CA' },
+      });
+    const [good, ...none] = reportOf(indexOf([recordOf('www'), theirs('2026-03-04T00:00:00.000Z')])).certificates;
+    expect(none).toEqual([]);
+    expect(good).toMatchObject({ name: '_inbox.www', state: 'good', authority: 'CN=A CA', brought: true });
+    expect(good).not.toHaveProperty('nextRenewal');
+    const statesAt = (notAfter: string) =>
+      reportOf(indexOf([recordOf('www'), theirs(notAfter)])).certificates.map(({ name, state }) => `${name} ${state}`);
+    expect(statesAt('2026-03-03T00:00:00.000Z')).toEqual(['_inbox.www due']);
+    expect(statesAt('2026-02-01T00:00:00.000Z')).toEqual(['_inbox.www expired', 'www good']);
+    const config = { certificates: [], discover: undefined };
+    const shown = statusReport(config, indexOf([theirs('2026-03-04T00:00:00.000Z')]), NOW).certificates;
+    expect(shown.map(({ name }) => name)).toEqual(['_inbox.www']);
+  });
+
   test('says all that is known', () => {
     const advice = {
       start: '2026-02-20T00:00:00.000Z',

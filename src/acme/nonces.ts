@@ -48,7 +48,7 @@ export function createNoncePool({ fresh, deps }: NoncePoolOptions): NoncePool {
     }
   }
 
-  async function comesBack(): Promise<string | undefined> {
+  async function waitOrAsk(): Promise<string> {
     let give: (nonce: string) => void = () => {};
     const brought = new Promise<string>((resolve) => {
       give = resolve;
@@ -67,12 +67,12 @@ export function createNoncePool({ fresh, deps }: NoncePoolOptions): NoncePool {
     // It may have come in the very moment in which the wait ended.
     if (place < 0) return await brought;
     waiting.splice(place, 1);
-    return undefined;
+    return await ask();
   }
 
   return {
     async take() {
-      return kept.pop() ?? (underWay + asking > 0 ? await comesBack() : undefined) ?? (await ask());
+      return kept.pop() ?? (await (underWay + asking > 0 ? waitOrAsk() : ask()));
     },
     keep(nonce) {
       if (nonce === undefined) return;

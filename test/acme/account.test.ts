@@ -31,7 +31,7 @@ test('A16 an account whose URL is known costs no request', async () => {
   expect(ca.requests).toEqual([]);
 });
 
-test('17 a CA that has forgotten the account says so, and the same key registers again', async () => {
+test('F17 a CA that has forgotten the account says so, and the same key registers again', async () => {
   const { ca, acme } = await hostileSession();
   const key = createAccountKey();
   const accountUrl = `${new URL(ca.directoryUrl).origin}/account/77`;
@@ -42,7 +42,7 @@ test('17 a CA that has forgotten the account says so, and the same key registers
   expect((await account.newOrder({ identifiers: ['example.com'] })).status).toBe('pending');
 });
 
-test('18 a CA that wants a binding makes no account without one: one request, and the remedy names the keys', async () => {
+test('F18 a CA that wants a binding makes no account without one: one request, and the remedy names the keys', async () => {
   const { ca, acme } = await hostileSession();
   ca.misbehave('directory', change({ meta: { externalAccountRequired: true } }));
   const error = await failureOf(register(acme));
@@ -53,7 +53,7 @@ test('18 a CA that wants a binding makes no account without one: one request, an
   ]);
 });
 
-test('18 an account that exists needs no binding any more', async () => {
+test('F18 an account that exists needs no binding any more', async () => {
   const { ca, acme } = await hostileSession();
   const key = createAccountKey();
   const { url } = await register(acme, key);
@@ -112,7 +112,7 @@ test('the key authorization is the token and the thumbprint of RFC 7638, and its
 test.each([
   ['at once', undefined],
   ['although the answer is lost', loseAnswer],
-])('12 the account key is changed %s', async (_, fault) => {
+])('F12 the account key is changed %s', async (_, fault) => {
   const { ca, acme } = await hostileSession();
   const [oldKey, newKey] = [createAccountKey(), createAccountKey()];
   const account = await register(acme, oldKey);

@@ -42,7 +42,7 @@ describe('polling', () => {
     expect(deps.sleeps).toHaveLength(1);
   });
 
-  test('7 an order stuck in processing is finished by the next run without another one', async () => {
+  test('F7 an order stuck in processing is finished by the next run without another one', async () => {
     const { ca, acme } = await hostileSession({ secondsLeft: 20 });
     const key = createAccountKey();
     const account = await register(acme, key);
@@ -134,7 +134,7 @@ describe('an order that failed', () => {
     expect(error.remedy).toContain('_acme-challenge.bad.example.com');
   });
 
-  test('20 several authorizations that failed are all named', async () => {
+  test('F20 several authorizations that failed are all named', async () => {
     const { ca, acme } = await hostileSession();
     const account = await register(acme);
     const order = await account.newOrder({ identifiers: ['a.example.com', 'b.example.com'] });
@@ -156,7 +156,7 @@ describe('an order that failed', () => {
     expect(error.remedy).toContain('a.example.com CAA 0 issue "ca.example"');
   });
 
-  test('20 subproblems of newOrder keep their identifiers', async () => {
+  test('F20 subproblems of newOrder keep their identifiers', async () => {
     const { ca, acme } = await hostileSession();
     const account = await register(acme);
     const subproblems = [
@@ -195,7 +195,7 @@ describe('an order that failed', () => {
     });
   });
 
-  test('21 alreadyReplaced is told apart, so that the order can be opened without `replaces`', async () => {
+  test('F21 alreadyReplaced is told apart, so that the order can be opened without `replaces`', async () => {
     const { ca, acme } = await hostileSession();
     const account = await register(acme);
     ca.misbehave('newOrder', problem(409, 'alreadyReplaced'), 1);
@@ -207,7 +207,7 @@ describe('an order that failed', () => {
     ).toEqual(['AAAA.BBBB', undefined]);
   });
 
-  test('25 invalidProfile is told apart', async () => {
+  test('F25 invalidProfile is told apart', async () => {
     const { ca, acme } = await hostileSession();
     const account = await register(acme);
     ca.misbehave('newOrder', problem(400, 'invalidProfile'));
@@ -259,7 +259,7 @@ describe('finalize', () => {
     expect(ca.orders).toBe(1);
   });
 
-  test('26 an order that another process finalized is downloaded', async () => {
+  test('F26 an order that another process finalized is downloaded', async () => {
     const { ca, acme } = await hostileSession();
     const account = await register(acme);
     const ready = await readyOrder(account);
@@ -290,7 +290,7 @@ describe('finalize', () => {
     expect(ca.count('finalize')).toBe(1);
   });
 
-  test('32 a CAA record that forbids at finalize is asked once and says which record to add', async () => {
+  test('F32 a CAA record that forbids at finalize is asked once and says which record to add', async () => {
     const { ca, acme } = await hostileSession();
     const account = await register(acme);
     const ready = await readyOrder(account);
@@ -301,7 +301,7 @@ describe('finalize', () => {
     expect(ca.count('finalize')).toBe(1);
   });
 
-  test('27 an order that expired between two runs is 404 or invalid, never a wait', async () => {
+  test('F27 an order that expired between two runs is 404 or invalid, never a wait', async () => {
     const { ca, acme, deps } = await hostileSession();
     const account = await register(acme);
     expect(await failureOf(account.order(`${new URL(ca.directoryUrl).origin}/order/99`))).toMatchObject({
@@ -319,7 +319,7 @@ describe('finalize', () => {
     expect(deps.sleeps.length).toBe(before);
   });
 
-  test('12 a challenge whose answer is lost is not reported as failed', async () => {
+  test('F12 a challenge whose answer is lost is not reported as failed', async () => {
     const { ca, acme } = await hostileSession();
     const account = await register(acme);
     const { authorizations } = await account.newOrder({ identifiers: ['example.com'] });
@@ -365,7 +365,7 @@ describe('the certificate', () => {
     expect(await failureOf(account.certificate(order))).toMatchObject({ code: 'ACME_RESPONSE_INVALID' });
   });
 
-  test('15 a chain of a megabyte is cut', async () => {
+  test('F15 a chain of a megabyte is cut', async () => {
     const { ca, acme } = await hostileSession();
     const account = await register(acme);
     const order = await validOrder(account);
@@ -385,7 +385,7 @@ describe('the certificate', () => {
     expect(await account.certificate(order)).toBe(ca.chain);
   });
 
-  test('14 a valid order without a certificate URL is read again', async () => {
+  test('F14 a valid order without a certificate URL is read again', async () => {
     const { ca, acme } = await hostileSession();
     const account = await register(acme);
     const order = { ...(await validOrder(account)), certificate: undefined };
@@ -398,7 +398,7 @@ describe('the certificate', () => {
     });
   });
 
-  test('14 a certificate that is 404 at first is asked for again, and no more than five times', async () => {
+  test('F14 a certificate that is 404 at first is asked for again, and no more than five times', async () => {
     const { ca, acme } = await hostileSession();
     const account = await register(acme);
     const order = await validOrder(account);
@@ -409,7 +409,7 @@ describe('the certificate', () => {
     expect(ca.count('certificate')).toBe(3 + 5);
   });
 
-  describe('16 alternate chains', () => {
+  describe('F16 alternate chains', () => {
     const other = makeCertificate({ names: ['example.com'], issuer: makeCa('Other') });
     const links = {
       link: ['</alternate/0>;rel="alternate"', '<https://127.0.0.1/index>;rel="index", </alternate/1>;rel="alternate"'],

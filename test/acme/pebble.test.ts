@@ -94,7 +94,7 @@ test('a certificate for an apex and its wildcard is issued by an independent CA 
   expect(pem.match(/BEGIN CERTIFICATE/g)).toHaveLength(2);
 });
 
-test('65 a name of more than 64 characters and an IP address are issued, without a common name', async () => {
+test('F65 a name of more than 64 characters and an IP address are issued, without a common name', async () => {
   const account = await open(session(await pebble()));
   const long = `${'a'.repeat(60)}.${'b'.repeat(60)}.example.com`;
   const leaf = new X509Certificate(await issuePem(account, [long, '192.0.2.1']));
@@ -112,14 +112,14 @@ test.each([
   expect(chains.map((chain) => new X509Certificate(chain).subjectAltName)).toEqual(names.map((name) => `DNS:${name}`));
 });
 
-test('5 authorizations that the CA reuses make the next order ready at once', async () => {
+test('F5 authorizations that the CA reuses make the next order ready at once', async () => {
   const account = await open(session(await pebble({ env: { PEBBLE_AUTHZREUSE: '100' } })));
   await issue(account, ['example.com']);
   const order = await account.newOrder({ identifiers: ['example.com'] });
   expect(order.status).toBe('ready');
 });
 
-test('7 another process downloads the same bytes from the URL of the order', async () => {
+test('F7 another process downloads the same bytes from the URL of the order', async () => {
   const ca = await pebble();
   const key = createAccountKey();
   const first = await session(ca).account(key, { termsOfServiceAgreed: true });
@@ -136,7 +136,7 @@ test('A16 a key that is known and no contact give the account that exists', asyn
   expect(second.url).toBe(first.url);
 });
 
-test('17 a CA that was reset does not know the account, and takes its key again', async () => {
+test('F17 a CA that was reset does not know the account, and takes its key again', async () => {
   const before = await pebble();
   const key = createAccountKey();
   const { url } = await session(before).account(key, { termsOfServiceAgreed: true });
@@ -160,7 +160,7 @@ describe('profiles', () => {
     expect(daysOf(await account.certificate(await issue(account, ['example.com'], { profile: 'default' })))).toBe(90);
   });
 
-  test('25 a profile that the CA does not have is refused by name', async () => {
+  test('F25 a profile that the CA does not have is refused by name', async () => {
     const account = await open(session(await pebble()));
     expect(await failureOf(account.newOrder({ identifiers: ['example.com'], profile: 'gold' }))).toMatchObject({
       code: 'ACME_INVALID_PROFILE',
@@ -178,7 +178,7 @@ describe('ARI', () => {
     expect(error).toMatchObject({ code: 'ACME_ALREADY_REPLACED', status: 409 });
   });
 
-  test('22 the window of a certificate lies within its life, and follows what the CA decides', async () => {
+  test('F22 the window of a certificate lies within its life, and follows what the CA decides', async () => {
     const ca = await pebble();
     const acme = session(ca);
     const pem = await issuePem(await open(acme), ['example.com']);
@@ -199,13 +199,13 @@ describe('ARI', () => {
     expect(await failureOf(acme.renewalInfo(certId))).toMatchObject({ code: 'ACME_RESPONSE_INVALID' });
   });
 
-  test('22 a certID that the CA does not know is an error', async () => {
+  test('F22 a certID that the CA does not know is an error', async () => {
     const acme = session(await pebble());
     expect(await failureOf(acme.renewalInfo('AAAA.BBBB'))).toMatchObject({ name: 'AcmeProblem' });
   });
 });
 
-describe('18 external account binding', () => {
+describe('F18 external account binding', () => {
   const hmacKey = Buffer.alloc(32, 7).toString('base64url');
   const start = () => pebble({ externalAccountMacKeys: { 'kid-1': hmacKey } });
 
@@ -235,7 +235,7 @@ describe('18 external account binding', () => {
   });
 });
 
-test('16 the chain of the preferred root is found among the alternates', async () => {
+test('F16 the chain of the preferred root is found among the alternates', async () => {
   const ca = await pebble({ env: { PEBBLE_ALTERNATE_ROOTS: '2', PEBBLE_CHAIN_LENGTH: '3' } });
   const account = await open(session(ca));
   const order = await issue(account, ['example.com']);
@@ -250,7 +250,7 @@ test('16 the chain of the preferred root is found among the alternates', async (
   }
 });
 
-test('19 a name that the CA refuses is named', async () => {
+test('F19 a name that the CA refuses is named', async () => {
   const account = await open(session(await pebble({ domainBlocklist: ['blocked.example'] })));
   const error = await failureOf(account.newOrder({ identifiers: ['good.example', 'blocked.example'] }));
   expect(error).toMatchObject({ code: 'ACME_REJECTED_IDENTIFIER', retryable: false });

@@ -78,6 +78,7 @@ describe('A10 every problem type', () => {
       'ACME_UNAVAILABLE',
       'ACME_RESPONSE_INVALID',
       'ACME_LIMIT_REACHED',
+      'ACME_LIMIT_OUTLASTS_CERTIFICATE',
       'ACME_ORDER_PENDING',
       'ACME_ORDER_INVALID',
       'ACME_CHALLENGE_UNAVAILABLE',
@@ -112,7 +113,7 @@ test('what the CA writes is one short line without control characters', () => {
   expect(error.message.length).toBeLessThan(1200);
 });
 
-test('20 subproblems that are garbage are left out or empty, never thrown at', () => {
+test('F20 subproblems that are garbage are left out or empty, never thrown at', () => {
   const error = problemOf(
     {
       type: 'urn:ietf:params:acme:error:compound',
@@ -144,7 +145,7 @@ test('unauthorized about no identifier is about the account', () => {
 });
 
 test.each(['unauthorized', 'malformed', 'externalAccountRequired'])(
-  '18 %s after a binding points at the binding',
+  'F18 %s after a binding points at the binding',
   (type) => {
     const error = problemOf(
       { type: `urn:ietf:params:acme:error:${type}` },
@@ -165,7 +166,7 @@ test('a 4xx that is no problem document keeps its status', async () => {
   });
 });
 
-test('19 a rejected identifier is named', async () => {
+test('F19 a rejected identifier is named', async () => {
   const { ca, acme } = await hostileSession();
   const account = await register(acme);
   const subproblems = [

@@ -7,7 +7,7 @@ import { failureOf, hostileSession } from './session.ts';
 const certId = 'aYhba4dGQEHhs3uEe6CuLN4ByNQ.AIdlQyE';
 
 describe('renewalInfo', () => {
-  test('22 is asked by a plain GET at the certID and gives the window', async () => {
+  test('F22 is asked by a plain GET at the certID and gives the window', async () => {
     const { ca, acme } = await hostileSession();
     ca.misbehave('renewalInfo', change({ explanationURL: 'https://ca.example/incident' }, { 'retry-after': '21600' }));
     expect(await acme.renewalInfo(certId)).toEqual({
@@ -27,7 +27,7 @@ describe('renewalInfo', () => {
     ['two hours stay', '7200', '2026-03-01T02:00:00.000Z'],
     ['nothing is six hours', undefined, '2026-03-01T06:00:00.000Z'],
     ['garbage is six hours', 'soon', '2026-03-01T06:00:00.000Z'],
-  ])('22 a Retry-After of %s', async (_, header, instant) => {
+  ])('F22 a Retry-After of %s', async (_, header, instant) => {
     const { ca, acme } = await hostileSession();
     ca.misbehave('renewalInfo', change({}, { 'retry-after': header }));
     expect((await acme.renewalInfo(certId))?.retryAfter.toISOString()).toBe(instant);
@@ -36,7 +36,7 @@ describe('renewalInfo', () => {
   test.each([
     ['a window in the past', '2020-01-01T00:00:00Z', '2020-01-02T00:00:00Z'],
     ['a window in 2099', '2099-01-01T00:00:00Z', '2099-01-02T00:00:00Z'],
-  ])('22 %s is given as it is: the expiry is the floor of the caller', async (_, start, end) => {
+  ])('F22 %s is given as it is: the expiry is the floor of the caller', async (_, start, end) => {
     const { ca, acme } = await hostileSession();
     ca.misbehave('renewalInfo', change({ suggestedWindow: { start, end } }));
     expect((await acme.renewalInfo(certId))?.suggestedWindow).toEqual({ start: new Date(start), end: new Date(end) });
@@ -61,7 +61,7 @@ describe('renewalInfo', () => {
     ['nothing', ''],
     ['HTML', '<html>'],
     ['ten megabytes', 'x'.repeat(10 * 1024 * 1024)],
-  ])('22 %s is ACME_RESPONSE_INVALID', async (_, body) => {
+  ])('F22 %s is ACME_RESPONSE_INVALID', async (_, body) => {
     const { ca, acme } = await hostileSession();
     ca.misbehave('renewalInfo', reply(200, body));
     expect(await failureOf(acme.renewalInfo(certId))).toMatchObject({ code: 'ACME_RESPONSE_INVALID' });
@@ -81,14 +81,14 @@ describe('renewalInfo', () => {
     });
   });
 
-  test('22 404 and 409 are what the CA says, asked once', async () => {
+  test('F22 404 and 409 are what the CA says, asked once', async () => {
     const { ca, acme } = await hostileSession();
     ca.misbehave('renewalInfo', problem(404, 'malformed'));
     expect(await failureOf(acme.renewalInfo(certId))).toMatchObject({ code: 'ACME_MALFORMED', status: 404 });
     expect(ca.count('renewalInfo')).toBe(1);
   });
 
-  test('22 500 is asked twice and never waited for', async () => {
+  test('F22 500 is asked twice and never waited for', async () => {
     const { ca, acme, deps } = await hostileSession();
     ca.misbehave('renewalInfo', reply(500));
     expect(await failureOf(acme.renewalInfo(certId))).toMatchObject({ code: 'ACME_UNAVAILABLE', retryable: true });

@@ -12,7 +12,7 @@ test.each([
   ['more than a week', '864000', '2026-03-08T00:00:00.000Z'],
   ['more than setTimeout can hold', '2147484', '2026-03-08T00:00:00.000Z'],
   ['a date in 2099', 'Thu, 01 Jan 2099 00:00:00 GMT', '2026-03-08T00:00:00.000Z'],
-])('8 %s', (_, header, instant) => {
+])('F8 %s', (_, header, instant) => {
   expect(parseRetryAfter(header, now)?.toISOString()).toBe(instant);
 });
 
@@ -30,7 +30,7 @@ test.each([
   'Sun, 99 Foo 2026 00:00:00 GMT',
   '2026-03-02T00:00:00Z',
   '9'.repeat(65),
-])('8 %j names no instant', (header) => {
+])('F8 %j names no instant', (header) => {
   expect(parseRetryAfter(header, now)).toBeUndefined();
 });
 
@@ -45,11 +45,11 @@ test.each([
   ['retry after 2026-13-45 99:00:00 UTC', undefined],
   ['try again later', undefined],
   ['', undefined],
-])('9 the text %j names %s', (detail, instant) => {
+])('F9 the text %j names %s', (detail, instant) => {
   expect(retryAfterInText(detail, now)?.toISOString()).toBe(instant);
 });
 
-test('8 whatever the header, the instant is later than now and at most a week away', () => {
+test('F8 whatever the header, the instant is later than now and at most a week away', () => {
   fc.assert(
     fc.property(
       fc.oneof(

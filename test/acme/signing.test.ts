@@ -72,7 +72,7 @@ describe('a CSR as openssl reads it', () => {
     );
   });
 
-  test('65 no CSR has a common name, so that a name of more than 64 characters is like any other', async () => {
+  test('F65 no CSR has a common name, so that a name of more than 64 characters is like any other', async () => {
     const long = `${'a'.repeat(60)}.${'b'.repeat(60)}.example`;
     for (const identifiers of [[long, 'example.com'], ['example.com']]) {
       const { pem } = await createCsr({ identifiers, privateKey: createAccountKey() });
@@ -80,7 +80,7 @@ describe('a CSR as openssl reads it', () => {
     }
   });
 
-  test('64 a hundred names, wildcards and IP addresses are all there, in order', async () => {
+  test('F64 a hundred names, wildcards and IP addresses are all there, in order', async () => {
     const names = Array.from({ length: 97 }, (_, index) => `host-${index}.example.com`);
     const identifiers = [...names, '*.example.com', '192.0.2.1', '2001:db8::1'];
     const { pem } = await createCsr({ identifiers, privateKey: createAccountKey() });

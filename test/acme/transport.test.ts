@@ -101,13 +101,13 @@ describe('Retry-After', () => {
   const soon = new Date('2026-03-01T00:00:03Z');
 
   test.each([
-    ['8 seconds are waited', '3', 3000],
-    ['8 an HTTP-date is waited for', soon.toUTCString(), 3000],
-    ['8 zero is our own backoff', '0', 500],
-    ['8 a negative number is our own backoff', '-1', 500],
-    ['8 words are our own backoff', 'abc', 500],
-    ['8 nothing is our own backoff', '', 500],
-    ['8 a date in the past is our own backoff', 'Sun, 01 Mar 2020 00:00:00 GMT', 500],
+    ['F8 seconds are waited', '3', 3000],
+    ['F8 an HTTP-date is waited for', soon.toUTCString(), 3000],
+    ['F8 zero is our own backoff', '0', 500],
+    ['F8 a negative number is our own backoff', '-1', 500],
+    ['F8 words are our own backoff', 'abc', 500],
+    ['F8 nothing is our own backoff', '', 500],
+    ['F8 a date in the past is our own backoff', 'Sun, 01 Mar 2020 00:00:00 GMT', 500],
   ])('%s', async (_, value, wait) => {
     const { ca, acme, deps } = await hostileSession();
     ca.misbehave('directory', reply(503, '<html>busy</html>', { 'retry-after': value }), 1);
@@ -121,7 +121,7 @@ describe('Retry-After', () => {
     ['A4 more than setTimeout can hold', '2147484', '2026-03-08T00:00:00.000Z'],
     ['A4 the year 2099', 'Thu, 01 Jan 2099 00:00:00 GMT', '2026-03-08T00:00:00.000Z'],
     ['more digits than a number has', '9'.repeat(60), '2026-03-08T00:00:00.000Z'],
-  ])('8 a wait longer than the run (%s) is thrown at once, with an instant to remember', async (_, value, instant) => {
+  ])('F8 a wait longer than the run (%s) is thrown at once, with an instant to remember', async (_, value, instant) => {
     const { ca, acme, deps } = await hostileSession();
     ca.misbehave('directory', reply(503, '', { 'retry-after': value }));
     const error = await failureOf(acme.directory());
@@ -141,7 +141,7 @@ describe('Retry-After', () => {
 });
 
 describe('a CA in trouble', () => {
-  test('9 a rate limit on newOrder says when it ends', async () => {
+  test('F9 a rate limit on newOrder says when it ends', async () => {
     const { ca, acme } = await hostileSession();
     const account = await register(acme);
     const detail = 'too many certificates (5) already issued for this exact set of identifiers in the last 168h0m0s';
@@ -154,7 +154,7 @@ describe('a CA in trouble', () => {
   });
 
   test.each(['directory', 'newNonce'] as const)(
-    '10 a %s that is busy for two seconds is waited for',
+    'F10 a %s that is busy for two seconds is waited for',
     async (endpoint) => {
       const { ca, acme, deps } = await hostileSession();
       ca.misbehave(endpoint, reply(503, '<html>busy</html>', { 'retry-after': '2' }), 1);
@@ -163,14 +163,14 @@ describe('a CA in trouble', () => {
     },
   );
 
-  test('10 a CA that is down is ACME_UNAVAILABLE after a bounded number of tries', async () => {
+  test('F10 a CA that is down is ACME_UNAVAILABLE after a bounded number of tries', async () => {
     const { ca, acme } = await hostileSession();
     ca.misbehave('directory', reply(502, '<html>Bad Gateway</html>'));
     expect(await failureOf(acme.directory())).toMatchObject({ code: 'ACME_UNAVAILABLE', retryable: true });
     expect(ca.count('directory')).toBe(6);
   });
 
-  test('10 a 503 with a problem document is ACME_UNAVAILABLE too', async () => {
+  test('F10 a 503 with a problem document is ACME_UNAVAILABLE too', async () => {
     const { ca, acme } = await hostileSession();
     ca.misbehave('directory', problem(503, 'serverInternal', {}, { 'retry-after': '7200' }));
     const error = await failureOf(acme.directory());
@@ -190,7 +190,7 @@ describe('a CA in trouble', () => {
   ];
 
   test.each(endpoints)(
-    '11 a 500 from %s is tried again with a new nonce, and the certificate comes',
+    'F11 a 500 from %s is tried again with a new nonce, and the certificate comes',
     async (endpoint) => {
       const { ca, acme } = await hostileSession();
       ca.misbehave(endpoint, problem(500, 'serverInternal'), 1);
@@ -200,7 +200,7 @@ describe('a CA in trouble', () => {
     },
   );
 
-  test.each(endpoints)('12 the lost answer of %s costs no certificate and at most one order', async (endpoint) => {
+  test.each(endpoints)('F12 the lost answer of %s costs no certificate and at most one order', async (endpoint) => {
     const { ca, acme } = await hostileSession();
     ca.misbehave(endpoint, loseAnswer, 1);
     const account = await register(acme);
@@ -209,7 +209,7 @@ describe('a CA in trouble', () => {
     expect(ca.accountKeys).toHaveLength(1);
   });
 
-  test('12 a second lost answer to newOrder is not tried a third time', async () => {
+  test('F12 a second lost answer to newOrder is not tried a third time', async () => {
     const { ca, acme } = await hostileSession();
     const account = await register(acme);
     ca.misbehave('newOrder', loseAnswer);
@@ -220,7 +220,7 @@ describe('a CA in trouble', () => {
   });
 
   test.each(endpoints.filter((each) => each !== 'newNonce'))(
-    '13 an answer of %s that is cut off is not taken for an answer',
+    'F13 an answer of %s that is cut off is not taken for an answer',
     async (endpoint) => {
       const { ca, acme } = await hostileSession();
       ca.misbehave(endpoint, cutAnswer, 1);
@@ -231,7 +231,7 @@ describe('a CA in trouble', () => {
   );
 
   test.each(endpoints.filter((each) => each !== 'newNonce'))(
-    '13 half an answer of %s that looks complete is asked for again',
+    'F13 half an answer of %s that looks complete is asked for again',
     async (endpoint) => {
       const { ca, acme } = await hostileSession();
       ca.misbehave(endpoint, halveAnswer, 1);
@@ -290,7 +290,7 @@ describe('nonces', () => {
     expect(ca.count('newAccount')).toBe(200);
   });
 
-  test('3 a refused nonce without a new one is followed by new-nonce', async () => {
+  test('F3 a refused nonce without a new one is followed by new-nonce', async () => {
     const { ca, acme } = await hostileSession();
     ca.misbehave('newAccount', problem(400, 'badNonce', {}, { 'replay-nonce': undefined }), 2);
     await register(acme);
@@ -306,7 +306,7 @@ describe('nonces', () => {
   });
 
   test.each([undefined, 'not base64url!'])(
-    '4 a good answer with the nonce %s is followed by new-nonce',
+    'F4 a good answer with the nonce %s is followed by new-nonce',
     async (nonce) => {
       const { ca, acme } = await hostileSession();
       ca.misbehave('newAccount', change({}, { 'replay-nonce': nonce }));
@@ -387,7 +387,7 @@ describe('what is not ACME', () => {
   });
 
   test.each(['http://127.0.0.1/dir', 'ftp://ca.example/dir', 'not a url', 'https://user:secret@ca.example/dir'])(
-    '24 the directory %s is refused before anything is sent',
+    'F24 the directory %s is refused before anything is sent',
     (directoryUrl) => {
       const open = (): unknown => openAcme({ directoryUrl, deps: manualDeps() });
       expect(open).toThrow(expect.objectContaining({ code: 'ACME_RESPONSE_INVALID' }));
@@ -395,7 +395,7 @@ describe('what is not ACME', () => {
     },
   );
 
-  test('24 a directory that names an http URL is refused', async () => {
+  test('F24 a directory that names an http URL is refused', async () => {
     const { ca, acme } = await hostileSession();
     ca.misbehave('directory', change({ newOrder: 'http://127.0.0.1/new-order' }));
     const error = await failureOf(acme.directory());
@@ -403,7 +403,7 @@ describe('what is not ACME', () => {
     expect(error.message).toContain('newOrder');
   });
 
-  test('24 a directory without renewalInfo and with fields nobody knows is a good one', async () => {
+  test('F24 a directory without renewalInfo and with fields nobody knows is a good one', async () => {
     const { ca, acme } = await hostileSession();
     ca.misbehave(
       'directory',
@@ -413,7 +413,7 @@ describe('what is not ACME', () => {
     expect(await acme.renewalInfo('AAAA.BBBB')).toBeUndefined();
   });
 
-  test('24 another origin is asked only where it is allowed', async () => {
+  test('F24 another origin is asked only where it is allowed', async () => {
     const other = await startHostileCa();
     onTestFinished(() => other.close());
     const newNonce = `${new URL(other.directoryUrl).origin}/newNonce`;
@@ -468,7 +468,7 @@ describe('trust', () => {
     },
   );
 
-  test('59 a connection that died while the instance was frozen is opened again without a word', async () => {
+  test('F59 a connection that died while the instance was frozen is opened again without a word', async () => {
     const { ca, acme } = await hostileSession();
     const account = await register(acme);
     ca.misbehave('order', ({ response, honest }) => {

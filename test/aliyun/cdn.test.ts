@@ -213,7 +213,7 @@ describe('setting a certificate', () => {
     expect(server.callsOf('SetDomainServerCertificate').length).toBeLessThanOrEqual(6 * 1.5);
   });
 
-  test('F35 F25 pushes at once keep the documented 10 calls a second, and none is refused', async () => {
+  test('F35 pushes at once keep the documented 10 calls a second, and none is refused', async () => {
     const domains = Array.from({ length: 25 }, (_, nth) => `d${nth}.example.com`);
     const { server, cdn } = await situation({ sandbox: { domains }, deps: realDeps(), callsPerSecond: 10 });
     await Promise.all(domains.map((domain) => cdn.setCertificate(certificateFor(domain))));
@@ -288,13 +288,36 @@ describe('reading', () => {
     expect(await cdn.describeCdnHttpsDomainList()).toEqual([]);
   });
 
-  test('250 domains with HTTPS come in three pages', async () => {
+  test.each([
+    ['three pages of 500', undefined, 3],
+    ['pages of 100, where the API takes no larger ones', 'InvalidParameter', 14],
+    ['pages of 100, where it names the page size', 'InvalidPageSize.ValueNotSupported', 14],
+  ])('1203 domains with HTTPS come in %s', async (_, refusal, calls) => {
     const { product, server, cdn } = await situation({ sandbox: { domains: [] } });
     const { chain, privateKey } = makeCertificate({ names: ['*.example.com'] });
-    for (let nth = 0; nth < 250; nth += 1) {
-      product.set(`d${nth}.example.com`);
-      product.purchase(`d${nth}.example.com`, { chain, privateKey });
-    }
+    product.purchase('d0.example.com', { chain, privateKey, certName: 'one' });
+    for (let nth = 1; nth < 1_203; nth += 1) product.set(`d${nth}.example.com`, { certName: 'one', sslProtocol: 'on' });
+    server.intercept(({ action, parameters }) =>
+      refusal !== undefined && action === 'DescribeCdnHttpsDomainList' && Number(parameters['PageSize']) > 100
+        ? new ApiError(400, refusal, 'The specified parameter PageSize is not valid.')
+        : undefined,
+    );
+    const names = (await cdn.describeCdnHttpsDomainList()).map(({ DomainName }) => DomainName);
+    expect(new Set(names).size).toBe(1_203);
+    expect(server.callsOf('DescribeCdnHttpsDomainList')).toHaveLength(calls);
+  });
+
+  test('a list that caps the page size is read to its end', async () => {
+    const { product, server, cdn } = await situation({ sandbox: { domains: [] } });
+    const { chain, privateKey } = makeCertificate({ names: ['*.example.com'] });
+    product.purchase('d0.example.com', { chain, privateKey, certName: 'one' });
+    for (let nth = 1; nth < 250; nth += 1) product.set(`d${nth}.example.com`, { certName: 'one', sslProtocol: 'on' });
+    const handler = product.actions['DescribeCdnHttpsDomainList'];
+    server.intercept(async ({ action, parameters }) => {
+      if (action !== 'DescribeCdnHttpsDomainList') return undefined;
+      const capped = await handler?.handle({ ...parameters, PageSize: '100' }, NOW);
+      return { status: 200, body: JSON.stringify({ RequestId: 'R-1', ...capped }) };
+    });
     expect(await cdn.describeCdnHttpsDomainList()).toHaveLength(250);
     expect(server.callsOf('DescribeCdnHttpsDomainList')).toHaveLength(3);
   });

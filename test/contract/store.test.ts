@@ -106,6 +106,17 @@ describe.each([
     expect(await store.list('')).toHaveLength(5);
   });
 
+  test('of an object that is bigger than asked for gives more than that, and of another one all', async () => {
+    const store = await create();
+    await store.put('big', bytes('0123456789'));
+    await store.put('empty', bytes(''));
+    expect(text(await store.get('big', { most: 4 }))).toMatch(/^01234/);
+    expect(text(await store.get('big', { most: 10 }))).toBe('0123456789');
+    expect(text(await store.get('big', { most: 1000 }))).toBe('0123456789');
+    expect(text(await store.get('empty', { most: 4 }))).toBe('');
+    expect(await store.get('none', { most: 4 })).toBeUndefined();
+  });
+
   test('with ifAbsent leaves what is there as it is, and says so', async () => {
     const store = await create();
     expect(await store.put('a', bytes('first'), { ifAbsent: true })).toBe(true);

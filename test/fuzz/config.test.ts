@@ -119,15 +119,16 @@ test(
 test('F66 good JSON, garbled', () => property(garbled(JSON.stringify(GOOD), WORDS), 200), LONGEST);
 test('F66 good YAML, garbled', () => property(garbled(YAML, WORDS), 500), LONGEST);
 
-const problemOf = (text: string) => {
+const foundIn = (text: string) => {
   try {
     parseConfig(text, { env: {} });
   } catch (error) {
-    if (error instanceof ConfigError) return error.problems[0]?.code;
+    if (error instanceof ConfigError) return error.problems[0];
     throw error;
   }
   return undefined;
 };
+const problemOf = (text: string) => foundIn(text)?.code;
 
 test.each([
   ['half a million entries in brackets', `[${'1,'.repeat(500_000)}1]`],
@@ -141,8 +142,46 @@ test.each([
   expect(problemOf(text)).toBe('TEXT_TOO_LARGE');
 });
 
+const megabyteOf = (unit: string) => unit.repeat(Math.floor((1024 * 1024) / unit.length));
+
+// Only the look before the parser knows how many there are in the whole text: the parser was not entered.
+test.each([
+  ['quotes', megabyteOf('"" '), '699050 quotes and brackets'],
+  ['brackets', megabyteOf('['), '1048576 quotes and brackets'],
+  ['empty lists without commas', megabyteOf('[] '), '699050 quotes and brackets'],
+  ['keys without quotes', 'a1: 1\n'.repeat(99_000), '198000 lines, keys and entries'],
+  ['keys on one line', megabyteOf('{a: '), '262144 lines, keys and entries'],
+  ['variables', `a: "${'${A}'.repeat(12_000)}"`, '12000 variables'],
+])('F66 a text of nothing but %s is refused before it is parsed', (_, text, found) => {
+  expect(foundIn(text)).toMatchObject({ code: 'TEXT_TOO_LARGE', found });
+});
+
+// The parser ends at the first that is too much.
+test.each([
+  ['anchors', megabyteOf('&a ')],
+  ['tags', megabyteOf('! ')],
+  ['aliases', `a: &a 1\nb: [${'*a,'.repeat(90_000)}]`],
+])('F66 a text of nothing but %s is refused after a thousand of them', (_, text) => {
+  expect(foundIn(text)).toMatchObject({
+    code: 'TEXT_ALIASES',
+    found: 'more than 1000 anchors, aliases and tags',
+  });
+});
+
+test.each([
+  ['in quotes', `a: "${'x'.repeat(70_000)}"`],
+  ['without quotes', `a: ${'x '.repeat(35_000)}`],
+  ['of many lines', `a: |\n${'  x\n'.repeat(20_000)}`],
+])('F66 a value of 70,000 characters is refused as one: %s', (_, text) => {
+  expect(foundIn(text)).toMatchObject({ code: 'TEXT_TOO_LARGE', found: 'a value of more than 65536 characters' });
+});
+
 test('F66 aliases that multiply a long list are refused by what they would become', () => {
-  expect(problemOf(`a: &a [${'1,'.repeat(9_000)}1]\nb: [${'*a,'.repeat(99)}]`)).toBe('TEXT_ALIASES');
+  const text = `a: &a [${'1,'.repeat(9_000)}1]\nb: [${'*a,'.repeat(99)}]`;
+  expect(foundIn(text)).toMatchObject({
+    code: 'TEXT_ALIASES',
+    found: 'more than 20000 values that aliases stand for',
+  });
 });
 
 test('F66 a configuration that is wrong in thousands of places is refused with the first hundred', () => {
@@ -156,8 +195,24 @@ test('F66 a configuration that is wrong in thousands of places is refused with t
   }
 });
 
-test('F66 ten thousand certificates are read', () => {
-  const certificates = Array.from({ length: 10_000 }, (_, nth) => ({ identifiers: [`d${nth}.example.com`] }));
-  const config = parseConfig(JSON.stringify({ ...GOOD, certificates }), { env });
-  expect(config.certificates).toHaveLength(10_000);
+const TEN_THOUSAND = Array.from({ length: 10_000 }, (_, nth) => `d${nth}.example.com`);
+const certificates = TEN_THOUSAND.map((name) => ({ identifiers: [name] }));
+const wildcards = TEN_THOUSAND.map((name) => ({ identifiers: [name, `*.${name}`], keyType: 'ec256' }));
+
+test.each([
+  ['JSON', JSON.stringify({ ...GOOD, certificates: wildcards })],
+  ['JSON with a line for each value', JSON.stringify({ ...GOOD, certificates }, null, 1)],
+  [
+    'YAML with a line for each value',
+    [
+      YAML.slice(0, YAML.indexOf('certificates')),
+      'certificates:\n',
+      ...TEN_THOUSAND.map(
+        (name) => `- identifiers:\n  - ${name}\n  - "*.${name}"\n  keyType: ec256 # as all of them\n`,
+      ),
+      YAML.slice(YAML.indexOf('store')),
+    ].join(''),
+  ],
+])('F66 ten thousand certificates are read: %s', (_, text) => {
+  expect(parseConfig(text, { env }).certificates).toHaveLength(10_000);
 });

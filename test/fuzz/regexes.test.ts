@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { createContext, runInContext } from 'node:vm';
 import { transformSync } from 'esbuild';
 import { describe, expect, test } from 'vitest';
+import { injected } from '../sandbox/injections.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 /** Characters of a pathological text. */
@@ -109,6 +110,7 @@ const context = createContext({});
 
 /** Throws when the search hangs. */
 function search({ file, source, flags }: Expression, text: string): void {
+  injected();
   Object.assign(context, { expression: new RegExp(source, flags.replaceAll(/[gy]/g, '')), text });
   try {
     runInContext('expression.test(text)', context, { timeout: HANG });

@@ -21,7 +21,7 @@ function get(url: string, options: Partial<PostOptions> = {}): Promise<Incoming>
   });
 }
 
-describe('never sends to', () => {
+describe('F69 never sends to', () => {
   test.each([
     'https://10.1.2.3/',
     'https://172.31.0.1/',
@@ -38,6 +38,11 @@ describe('never sends to', () => {
     'https://0xa9fea9fe/',
     'https://224.0.0.1/',
     'https://[::]/',
+    'https://[::7f00:1]/',
+    'https://[64:ff9b:1::a9fe:a9fe]/',
+    'https://[fec0::1]/',
+    'https://192.0.2.1/',
+    'https://[2001:db8::1]/',
   ])('%s, even where loopback is allowed', async (url) => {
     await expect(get(url)).rejects.toMatchObject({
       code: 'REQUEST_REFUSED',
@@ -45,12 +50,17 @@ describe('never sends to', () => {
     });
   });
 
-  test.each(['https://127.0.0.1:1/', 'https://localhost:1/', 'https://[::1]:1/', 'https://[::ffff:127.0.0.1]:1/'])(
-    '%s, unless the whole cloud is on loopback',
-    async (url) => {
-      await expect(get(url, { allowLoopback: false })).rejects.toMatchObject({ code: 'REQUEST_REFUSED' });
-    },
-  );
+  test.each([
+    'https://127.0.0.1:1/',
+    'https://localhost:1/',
+    'https://0x7f000001:1/',
+    'https://2130706433:1/',
+    'https://127.1:1/',
+    'https://[::1]:1/',
+    'https://[::ffff:127.0.0.1]:1/',
+  ])('%s, unless the whole cloud is on loopback', async (url) => {
+    await expect(get(url, { allowLoopback: false })).rejects.toMatchObject({ code: 'REQUEST_REFUSED' });
+  });
 
   test('a name that resolves to such an address, among others', async () => {
     const resolve = async () => [
@@ -60,6 +70,16 @@ describe('never sends to', () => {
     await expect(get('https://hooks.example.com/x', { resolve })).rejects.toMatchObject({ code: 'REQUEST_REFUSED' });
   });
 
+  test.each(['file:///etc/passwd', 'ftp://127.0.0.1/', 'data:,x', 'javascript:0', 'gopher://127.0.0.1:70/'])(
+    '%s, even where loopback is allowed',
+    async (url) => {
+      await expect(get(url, { resolve: async () => [{ address: '127.0.0.1', family: 4 }] })).rejects.toMatchObject({
+        code: 'REQUEST_REFUSED',
+        message: expect.stringContaining('https'),
+      });
+    },
+  );
+
   test('a public host by http', async () => {
     const resolve = async () => [{ address: '93.184.215.14', family: 4 }];
     await expect(get('http://hooks.example.com/x', { resolve })).rejects.toMatchObject({
@@ -68,7 +88,23 @@ describe('never sends to', () => {
   });
 });
 
-test('the connection goes to the address that was looked at, and a name is asked for once', async () => {
+test('F69 a name that turns to this machine right after it was looked at (DNS rebinding) leads nobody there', async () => {
+  let asked = 0;
+  const resolve = async () => {
+    asked += 1;
+    // Nothing listens at the first one.
+    return [{ address: asked === 1 ? '127.0.0.2' : '127.0.0.1', family: 4 }];
+  };
+  const before = receivers.requests.length;
+  const { port } = new URL(receivers.origin);
+  await expect(get(`https://localhost:${port}/ping`, { resolve })).rejects.toMatchObject({
+    code: 'SERVICE_UNREACHABLE',
+    message: 'it cannot be reached (ECONNREFUSED)',
+  });
+  expect([asked, receivers.requests.length]).toEqual([1, before]);
+});
+
+test('F69 the connection goes to the address that was looked at, and a name is asked for once', async () => {
   let asked = 0;
   const resolve = async () => {
     asked += 1;
@@ -106,7 +142,7 @@ test('a name without an address is no secret told', async () => {
 });
 
 describe('a receiver that behaves badly', () => {
-  test.each([301, 302, 307])('with a redirect (%i) is not followed', async (status) => {
+  test.each([301, 302, 303, 307, 308])('F69 with a redirect (%i) is not followed', async (status) => {
     const location = `${receivers.origin}/ping`;
     receivers.answer('webhook', { status, body: '', headers: { location } });
     const before = receivers.requests.length;

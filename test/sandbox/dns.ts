@@ -11,6 +11,7 @@ import {
   type ZoneAnswer,
   type ZoneRecord,
 } from './dns-zone.ts';
+import { injected } from './injections.ts';
 
 /** ns1 and ns2 serve the zones; `resolver` is what a recursive resolver of the sandbox knows, without the AA bit. */
 export type ServerName = 'ns1' | 'ns2' | 'resolver';
@@ -113,11 +114,12 @@ export async function startDns(options: { zones?: Readonly<Record<string, readon
     const apply = (): void => {
       if (version > server.version) Object.assign(server, { zones, version });
     };
-    if (server.lag === 'held') return;
     if (server.lag === 0) {
       apply();
       return;
     }
+    injected();
+    if (server.lag === 'held') return;
     const timer = setTimeout(() => {
       server.timers.delete(timer);
       apply();
@@ -171,6 +173,7 @@ export async function startDns(options: { zones?: Readonly<Record<string, readon
       .get(name)
       ?.find((f) => (f.server ?? serverName) === serverName && (f.type ?? question.type) === question.type)?.failure;
     let result: ZoneAnswer | undefined;
+    if (server.silent || failure) injected();
     if (!server.silent && failure !== 'timeout') {
       const found = failure ? empty(failure) : answerFromZones(server.zones, question.name, question.type);
       result = serverName === 'resolver' && !failure ? resolved(found, question.type) : found;

@@ -9,6 +9,7 @@ import { Agent, createServer, request as forward } from 'node:https';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { makeCa, makeCertificate } from './certificates.ts';
+import { injected } from './injections.ts';
 import type { Pebble } from './pebble.ts';
 
 /** What a request is for: the fields of the directory, and the resources of RFC 8555 section 7.1. */
@@ -159,6 +160,7 @@ export async function startFaultProxy(pebble: Pick<Pebble, 'directoryUrl' | 'caB
     requests.push(request);
     let fault: AcmeFault | undefined;
     for (const rule of rules) fault ??= rule(request);
+    if (typeof fault === 'string' || (fault && 'answer' in fault)) injected();
     if (fault === 'silence-before') return;
     if (fault === 'reset-before') return void response.socket?.destroy();
     if (typeof fault === 'object' && 'answer' in fault) return write(response, fault.answer);
@@ -171,7 +173,9 @@ export async function startFaultProxy(pebble: Pick<Pebble, 'directoryUrl' | 'caB
       response.write(honest.body.slice(0, honest.body.length / 2), () => response.socket?.destroy());
       return;
     }
-    write(response, fault === undefined ? honest : fault.change(honest));
+    const told = fault === undefined ? honest : fault.change(honest);
+    if (told !== honest) injected();
+    write(response, told);
   }
 
   server.on('request', (incoming, response) => {
@@ -198,6 +202,7 @@ export async function startFaultProxy(pebble: Pick<Pebble, 'directoryUrl' | 'caB
     switchTo(other) {
       upstream.agent.destroy();
       upstream = { origin: new URL(other.directoryUrl).origin, agent: agentFor(other.caBundle) };
+      injected();
     },
     async close() {
       upstream.agent.destroy();

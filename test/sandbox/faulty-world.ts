@@ -12,7 +12,10 @@ export interface FaultyWorld {
   certificatesFor(domains: readonly string[], acme?: Readonly<Record<string, unknown>>): Record<string, unknown>;
   /** The record of a certificate as it lies in the store. */
   record(name: string): Promise<StoredRecord>;
-  /** What waits for an instant waits no longer: that of every failure, limit and piece of advice is moved into the past. */
+  /**
+   * What waits for an instant waits no longer: that of every failure, limit and piece of advice is moved into the past, and
+   * the certificates are an hour older.
+   */
   letTimePass(): Promise<void>;
   close(): Promise<void>;
 }
@@ -29,6 +32,7 @@ export interface StoredRecord {
   readonly advice?: { readonly retryAfter: string };
 }
 
+const HOUR = 3_600_000;
 const PAST = '2026-01-01T00:00:00.000Z';
 
 /** No authorization is used a second time, and no good nonce is refused: what goes wrong is what the test does. */
@@ -55,6 +59,7 @@ export async function startFaultyWorld(pebble: Omit<PebbleOptions, 'dnsServer'> 
         const path = join(entry.parentPath, entry.name);
         const value = JSON.parse(await readFile(path, 'utf8'), (key, inner) => {
           if (key === 'nextAttemptAt' || key === 'retryAfter') return PAST;
+          if (key === 'notBefore') return new Date(Date.parse(inner) - HOUR).toISOString();
           return key === 'waits' ? {} : inner;
         });
         await writeFile(path, `${JSON.stringify(value)}\n`);

@@ -1,35 +1,43 @@
-/** The invoke calls of FC's APIs 2016-08-15 (FC 2.0) and 2023-03-30 (FC 3.0), over TLS as both are. */
+/** The invoke calls of FC's APIs 2016-08-15 (FC 2.0) and 2023-03-30 (FC 3.0), in front of the host. */
 import { createHash, createHmac } from 'node:crypto';
-import type { IncomingMessage } from 'node:http';
-import { createServer } from 'node:https';
+import { createServer as createHttpServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { createServer as createHttpsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { buffer } from 'node:stream/consumers';
 import { makeCa, makeCertificate } from './certificates.ts';
-import type { InvocationResult } from './fc.ts';
+import { nextRequestId } from './fc.ts';
+import type { Host } from './fc-host.ts';
+import { errorPayload } from './fc-queue.ts';
 import { ApiError } from './product.ts';
 import type { Account } from './rpc-account.ts';
 import { readSignedCall } from './rpc-signature.ts';
 
 export interface FcApi {
-  /** `https://localhost:port` */
+  /** `https://localhost:port`, or with http. */
   readonly url: string;
   /** PEM of the CA that its certificate is from. */
   readonly caBundle: string;
-  /** `service/function` or `function` of every invocation. */
-  readonly invoked: readonly string[];
   close(): Promise<void>;
 }
 
 export interface FcApiOptions {
   readonly accounts: readonly Account[];
-  /** By `service/function` (2.0) or `function` (3.0): what an invocation runs. */
-  readonly functions: Readonly<Record<string, (event: string) => Promise<InvocationResult>>>;
+  /** Whose functions are invoked: `service/function` (2.0) and `function` (3.0). */
+  readonly host: Pick<Host, 'invoke' | 'invokeAsync'>;
+  /** False for http, which FC takes too. Default: true. */
+  readonly secure?: boolean;
 }
 
 const SERVICE_PATH = /^\/2016-08-15\/services\/([^/]+)\/functions\/([^/]+)\/invocations$/;
 const FUNCTION_PATH = /^\/2023-03-30\/functions\/([^/]+)\/invocations$/;
 
-export async function startFcApi({ accounts, functions }: FcApiOptions): Promise<FcApi> {
+interface Answer {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: string;
+}
+
+export async function startFcApi({ accounts, host, secure = true }: FcApiOptions): Promise<FcApi> {
   const ca = makeCa('Sandbox FC CA');
   const hour = 3_600_000;
   const { chain, privateKey } = makeCertificate({
@@ -38,9 +46,8 @@ export async function startFcApi({ accounts, functions }: FcApiOptions): Promise
     notAfter: new Date(Date.now() + 24 * hour),
     issuer: ca,
   });
-  const invoked: string[] = [];
 
-  async function answer(request: IncomingMessage): Promise<{ headers: Record<string, string>; body: string }> {
+  async function answer(request: IncomingMessage): Promise<Answer> {
     const path = request.url ?? '';
     const body = await buffer(request);
     const [, service, serviceFunction] = SERVICE_PATH.exec(path) ?? [];
@@ -50,35 +57,37 @@ export async function startFcApi({ accounts, functions }: FcApiOptions): Promise
     }
     if (functionName === undefined) verifyFc(request, path, body, accounts);
     else verifyAcs3(request, path, body, accounts);
-    const key = functionName ?? `${service}/${serviceFunction}`;
-    const run = functions[key];
-    if (!run) throw new ApiError(404, 'FunctionNotFound', `function '${key}' does not exist`);
-    invoked.push(key);
-    const { result, error } = await run(body.toString());
-    const headers = { 'content-type': 'application/octet-stream', 'x-fc-request-id': 'sandbox-request-1' };
-    if (!error) return { headers, body: JSON.stringify(result) };
-    return { headers: { ...headers, 'x-fc-error-type': 'UnhandledInvocationError' }, body: JSON.stringify(error) };
+    const name = functionName ?? `${service}/${serviceFunction}`;
+    if (request.headers['x-fc-invocation-type'] === 'Async') {
+      return { status: 202, headers: { 'x-fc-request-id': host.invokeAsync(name, body) }, body: '' };
+    }
+    const { result, error, isKilled, requestId } = await host.invoke(name, body);
+    const headers = { 'content-type': 'application/octet-stream', 'x-fc-request-id': requestId };
+    if (!error) return { status: 200, headers, body: typeof result === 'string' ? result : JSON.stringify(result) };
+    const failed = { ...headers, 'x-fc-error-type': 'UnhandledInvocationError' };
+    return { status: 200, headers: failed, body: errorPayload(error, isKilled) };
   }
 
-  const server = createServer({ cert: chain, key: privateKey }, (request, response) => {
+  function listener(request: IncomingMessage, response: ServerResponse): void {
     answer(request).then(
-      ({ headers, body }) => response.writeHead(200, headers).end(body),
+      ({ status, headers, body }) => response.writeHead(status, headers).end(body),
       (thrown) => {
         const { status, code, message } =
           thrown instanceof ApiError ? thrown : new ApiError(500, 'InternalServerError', String(thrown));
-        const headers = { 'content-type': 'application/json', 'x-fc-request-id': 'sandbox-request-1' };
+        const headers = { 'content-type': 'application/json', 'x-fc-request-id': nextRequestId() };
         // 2.0 writes ErrorCode and ErrorMessage, 3.0 Code and Message.
         response
           .writeHead(status, headers)
           .end(JSON.stringify({ ErrorCode: code, ErrorMessage: message, Code: code, Message: message }));
       },
     );
-  });
+  }
+
+  const server = secure ? createHttpsServer({ cert: chain, key: privateKey }, listener) : createHttpServer(listener);
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   return {
-    url: `https://localhost:${(server.address() as AddressInfo).port}`,
+    url: `${secure ? 'https' : 'http'}://localhost:${(server.address() as AddressInfo).port}`,
     caBundle: `${ca.root}${ca.intermediate}`,
-    invoked,
     async close() {
       server.closeAllConnections();
       await new Promise((resolve) => server.close(resolve));

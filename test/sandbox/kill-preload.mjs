@@ -12,6 +12,8 @@ import tls from 'node:tls';
 /**
  * @typedef {object} Plan
  * @property {string} store the store's folder
+ * @property {string} bucket the store's bucket, when it is in one
+ * @property {string} prefix what its keys begin with there
  * @property {string} trace the file that takes the points, one a line
  * @property {string} [at] the point
  * @property {'kill' | 'term' | 'stop' | 'full'} [act]
@@ -109,6 +111,20 @@ for (const name of ['resolveTxt', 'resolveCname', 'resolveNs', 'resolve4', 'reso
   watch(dnsPromises.Resolver.prototype, name, () => `dns ${name}`);
 }
 
+/** What a request to the store's bucket does there. @param {import('node:http').ClientRequest} request */
+function objectOf(request) {
+  // ali-oss sends the bucket's virtual host whatever the endpoint.
+  if (!String(request.getHeader('host')).startsWith(`${plan.bucket}.`)) return undefined;
+  const { pathname, searchParams } = new URL(request.path, 'http://bucket');
+  const listed = searchParams.get('prefix');
+  if (listed !== null) return `store list ${keyIn(listed)}`;
+  const creates = request.getHeader('x-oss-forbid-overwrite') === 'true';
+  return `store ${creates ? 'create' : request.method?.toLowerCase()} ${keyIn(decodeURIComponent(pathname.slice(1)))}`;
+}
+
+/** @param {string} key */
+const keyIn = (key) => key.slice(plan.prefix.length + 1).replaceAll(/[0-9a-f]{16,}/g, '*');
+
 /** @type {WeakMap<object, string>} */
 const labels = new WeakMap();
 const { ClientRequest } = http;
@@ -116,6 +132,8 @@ const { end, emit } = ClientRequest.prototype;
 
 /** @param {import('node:http').ClientRequest} request @param {unknown} body */
 function kindOfRequest(request, body) {
+  const object = objectOf(request);
+  if (object !== undefined) return object;
   const action = typeof body === 'string' || Buffer.isBuffer(body) ? /(?:^|&)Action=(\w+)/.exec(String(body))?.[1] : '';
   return action ? `cloud ${action}` : `ca ${request.method} ${request.path.split('/')[1]}`;
 }

@@ -1,24 +1,21 @@
 /** A run ended at each of many points, each followed by the runs that the timer would bring; and what came of all of it. */
 
-import type { Outcome } from '../../src/report.ts';
 import { ordersAt } from './footprint.ts';
+import { foundLost } from './injections.ts';
 import {
   type Case,
   createCase,
-  createLedger,
   endOf,
   type Interference,
   type Interrupted,
-  type IssuedLedger,
   inPool,
   type KillWorld,
   removeCase,
   runInterfered,
   SIX_HOURS,
-  standingOf,
   wasKilled,
-  writesNothing,
 } from './kill.ts';
+import { createLedger, type IssuedLedger, standingOf, writesNothing } from './kill-standing.ts';
 
 export interface Sweep {
   readonly points: number;
@@ -60,6 +57,7 @@ export async function sweep(world: KillWorld, interferences: readonly Interferen
   const users = swept.filter(({ needed }) => needed > 0).length;
   if (accounts !== users) broken.push(`${accounts} accounts at the CA, for ${users} stores`);
   const sum = (of: (one: Swept) => number) => swept.reduce((total, one) => total + of(one), 0);
+  foundLost(sum(({ lost }) => lost));
   return {
     points: interferences.length,
     kills: swept.filter(({ killed }) => killed).length,
@@ -126,21 +124,14 @@ function isSettled(ends: Record<string, string> | undefined): boolean {
   return ends !== undefined && Object.values(ends).every((end) => ['renewed', 'redeployed', 'kept'].includes(end));
 }
 
-/**
- * After a kill, too, nothing is an error; but for a CA whose own look-up ran into its time-out, on a machine too busy to
- * answer it in two seconds: the run that says so is right, and the next one has to get the certificate.
- */
+/** After a kill, too, nothing is an error. */
 function failuresOf(run: Interrupted, tick: number): string[] {
   if (!run.report) return [`no report at tick ${tick}: ${run.error?.errorMessage}`];
   const { error, outcomes } = run.report;
-  const failed = [...(error ? [{ name: 'run', error }] : []), ...outcomes.filter(isFailure)];
+  const failed = [...(error ? [{ name: 'run', error }] : []), ...outcomes.filter(({ status }) => status === 'failed')];
   return failed.map(
     ({ name, error: failure }) => `${name} failed at tick ${tick}: ${failure?.code} ${failure?.message}`,
   );
-}
-
-function isFailure({ status, error }: Outcome): boolean {
-  return status === 'failed' && !error?.message.includes('i/o timeout');
 }
 
 function nameOf({ at, act, seed, timeout }: Interference): string {

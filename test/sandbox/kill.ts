@@ -3,20 +3,21 @@
  * the process and knows the points; time is let pass by moving the clocks of the process and of the cloud API alike, so
  * that the next run comes hours later, as the timer's does, and finds a lease that has ended.
  */
-import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
-import { type CertificateRecord, readBundle, readIndex, readRecord } from '../../src/record.ts';
 import type { RunReport } from '../../src/report.ts';
-import { createFileStore } from '../../src/store/file.ts';
 import { type InvocationResult, invoke } from './fc.ts';
-import { treeOf } from './footprint.ts';
-import { CREDENTIALS, parseLine, startWorld, type World } from './world.ts';
+import { injected } from './injections.ts';
+import { type Oss, startOss } from './oss.ts';
+import { CREDENTIALS, KMS_KEY, parseLine, startWorld, type World } from './world.ts';
 
 /** One account's world for many cases; each case has names and a store of its own. */
 export interface KillWorld extends World {
+  /** Where the cases keep what they remember: each a folder of its own, or a prefix of one bucket, encrypted by KMS. */
+  readonly storeType: 'file' | 'oss';
+  readonly oss: Oss;
   /** Lets time pass for the cloud API and for the runs that begin from now on. It never goes back. */
   pass(milliseconds: number): void;
   /** Milliseconds that have passed so. */
@@ -25,7 +26,10 @@ export interface KillWorld extends World {
 
 export interface Case {
   readonly config: Record<string, unknown>;
+  /** The folder that is the store; empty where the store is in a bucket. */
   readonly storePath: string;
+  /** The same in the bucket: what its keys begin with. */
+  readonly prefix: string;
   /** Certificate name to the domains it is for, as the edges are asked. */
   readonly certificates: Readonly<Record<string, readonly string[]>>;
   readonly credentials: typeof CREDENTIALS;
@@ -58,18 +62,27 @@ export interface Interrupted extends InvocationResult {
 }
 
 export const SIX_HOURS = 6 * 3_600_000;
-const ZONES = ['example.com', 'acme.example.net', 'example.org'];
+export const BUCKET = 'certificates';
+export const ZONES = ['example.com', 'acme.example.net', 'example.org'];
 /** Served by another DNS provider: the challenge leads here by CNAME. */
 const FOREIGN_ZONE = 'example.org';
 const RENEW = pathToFileURL(fileURLToPath(new URL('../../dist/renew.mjs', import.meta.url))).href;
 const PRELOAD = new URL('./kill-preload.mjs', import.meta.url).href;
 
-export async function startKillWorld(): Promise<KillWorld> {
+export async function startKillWorld(storeType: 'file' | 'oss' = 'file'): Promise<KillWorld> {
   let ahead = 0;
-  const world = await startWorld({ zones: ZONES, now: () => new Date(Date.now() + ahead) });
+  const now = () => new Date(Date.now() + ahead);
+  const world = await startWorld({ zones: ZONES, now });
+  const oss = await startOss({ accounts: world.accounts, buckets: { [BUCKET]: {} }, now });
   world.alidns.setDomain(FOREIGN_ZONE, { owner: 'other' });
   return {
     ...world,
+    storeType,
+    oss,
+    async close() {
+      await oss.close();
+      await world.close();
+    },
     pass: (milliseconds) => {
       ahead += milliseconds;
     },
@@ -100,6 +113,7 @@ export const SINGLE: Identifiers = ({ suffix }) => ({ one: [`a-${suffix}`] });
 /** Each case is a user of its own, with calls a second of its own. */
 export async function createCase(world: KillWorld, of: Identifiers = FIVE): Promise<Case> {
   cases += 1;
+  const prefix = `case-${cases}`;
   const suffix = `${cases}.example.com`;
   const foreign = `${cases}.${FOREIGN_ZONE}`;
   const target = `${cases}.acme.example.net`;
@@ -114,9 +128,13 @@ export async function createCase(world: KillWorld, of: Identifiers = FIVE): Prom
     identifiers: names,
     keyType: 'ec256',
   }));
+  const config = world.config({ certificates, store: pathToFileURL(storePath).href });
+  const endpoints = { ...(config['endpoints'] as object), oss: world.oss.url };
+  const inBucket = { endpoints, store: `oss://${BUCKET}/${prefix}`, encryption: { kmsKeyId: KMS_KEY } };
   return {
-    config: world.config({ certificates, store: pathToFileURL(storePath).href }),
+    config: world.storeType === 'oss' ? { ...config, ...inBucket } : config,
     storePath,
+    prefix,
     certificates: Object.fromEntries(
       Object.entries(identifiers).map(([name, names]) => [name, names.map((one) => one.replace(/^\*/, 'any'))]),
     ),
@@ -126,15 +144,24 @@ export async function createCase(world: KillWorld, of: Identifiers = FIVE): Prom
 }
 
 /** Removes its files and its domains, so that those of later cases are not listed among more and more. */
-export async function removeCase(world: KillWorld, { certificates, storePath }: Case): Promise<void> {
+export async function removeCase(world: KillWorld, { certificates, storePath, prefix }: Case): Promise<void> {
   for (const domain of Object.values(certificates).flat()) world.cdn.state.domains.delete(domain.replace(/^any/, ''));
   await rm(storePath, { recursive: true, force: true });
+  for (const key of keysOf(world, { prefix })) world.oss.bucket(BUCKET).delete(key);
+}
+
+/** The keys of a case's objects in the bucket. */
+export function keysOf({ oss }: KillWorld, { prefix }: Pick<Case, 'prefix'>): string[] {
+  return oss
+    .bucket(BUCKET)
+    .keys()
+    .filter((key) => key.startsWith(`${prefix}/`));
 }
 
 /** The built `renew` as FC invokes it, with the preload in its process. */
 export async function runInterfered(
   world: KillWorld,
-  { config, storePath, credentials }: Case,
+  { config, storePath, prefix, credentials }: Case,
   { at, act, seed = 1, stopped, timeout, onStopped }: Interference = {},
 ): Promise<Interrupted> {
   const folder = await mkdtemp(join(tmpdir(), 'autocert-points-'));
@@ -147,7 +174,17 @@ export async function runInterfered(
       environment: {
         AUTOCERT_CONFIG: JSON.stringify(config),
         NODE_OPTIONS: `--import=${PRELOAD}`,
-        SANDBOX_KILL: JSON.stringify({ store: storePath, trace, at, act, seed, clock: world.passed(), stopped }),
+        SANDBOX_KILL: JSON.stringify({
+          store: storePath,
+          bucket: BUCKET,
+          prefix,
+          trace,
+          at,
+          act,
+          seed,
+          clock: world.passed(),
+          stopped,
+        }),
       },
       credentials,
       ...(timeout !== undefined && { timeout }),
@@ -157,6 +194,7 @@ export async function runInterfered(
       },
     });
     const lasted = performance.now() - startedAt;
+    if (wasKilled(result) || act === 'stop' || act === 'full') injected();
     const points = (await readFile(trace, 'utf8').catch(() => '')).split('\n').filter((line) => line !== '');
     const finished = result.lines.flatMap(parseLine).find((line) => line['event'] === 'run_finished');
     return { ...result, lasted, points, report: finished?.['report'] as RunReport | undefined };
@@ -179,104 +217,6 @@ export function endOf({ report, error }: Interrupted): Record<string, string> {
     failure ? `${status} ${failure.code}` : status,
   ]);
   return Object.fromEntries(ends);
-}
-
-export interface Standing {
-  /** What does not hold, each in words. */
-  readonly broken: readonly string[];
-  /** Certificates that the CA issued for the case's names. */
-  readonly issued: number;
-  /** Certificates that the CA issued and whose key is nowhere in the store any more. */
-  readonly lost: number;
-  readonly txt: number;
-}
-
-/** What must hold once a case was run to its end. */
-export async function standingOf(world: KillWorld, one: Case, ledger: IssuedLedger): Promise<Standing> {
-  const store = createFileStore({ path: one.storePath });
-  const broken: string[] = [];
-  let issued = 0;
-  let lost = 0;
-  const index = await readIndex(store).catch((error: Error) => void broken.push(`index: ${error.message}`));
-  if (index && index.working.length > 0) broken.push(`the index still says that ${index.working} are worked on`);
-  for (const [name, domains] of Object.entries(one.certificates)) {
-    const atCa = ledger.get(domains);
-    issued += atCa.length;
-    if (atCa.length !== 1) broken.push(`${name}: ${atCa.length} certificates issued`);
-    let record: CertificateRecord;
-    try {
-      record = await readRecord(store, name);
-      const { fingerprint = '' } = record.certificate ?? {};
-      const { chain, privateKey } = await readBundle(store, name, fingerprint);
-      const leaf = new X509Certificate(chain);
-      lost += atCa.filter((theirs) => theirs !== leaf.serialNumber).length;
-      if (!leaf.checkPrivateKey(createPrivateKey(privateKey.reveal()))) broken.push(`${name}: the key does not fit`);
-      if (JSON.stringify(index?.records.get(name)) !== JSON.stringify(record))
-        broken.push(`${name}: the index differs`);
-      for (const edge of world.edges) {
-        for (const domain of domains) {
-          if (edge.fingerprintOf(domain) !== fingerprint) broken.push(`${name}: ${domain} is behind at ${edge.name}`);
-        }
-      }
-    } catch (error) {
-      lost += atCa.length;
-      broken.push(`${name}: ${String(error)}`);
-    }
-  }
-  const accounts = (await store.list('accounts/')).length;
-  if (accounts !== 1) broken.push(`${accounts} accounts stored`);
-  const txt = txtOf(world, one);
-  if (txt.length > 0) broken.push(`left in the DNS: ${txt}`);
-  return { broken, issued, lost, txt: txt.length };
-}
-
-/** The TXT records of the case. */
-export function txtOf(world: KillWorld, { suffix }: Case): string[] {
-  const label = suffix.split('.')[0];
-  return ZONES.flatMap((zone) => world.dns.records(zone))
-    .filter(({ name, type }) => type === 'TXT' && (name.endsWith(`-${suffix}`) || name === `${label}.acme.example.net`))
-    .map(({ name }) => name);
-}
-
-/** One more run, after which nothing in the store may be another. */
-export async function writesNothing(world: KillWorld, one: Case): Promise<string[]> {
-  const before = await treeOf(one.storePath);
-  const run = await runInterfered(world, one);
-  const broken = Object.entries(endOf(run))
-    .filter(([, end]) => end !== 'kept')
-    .map(([name, end]) => `${name} ${end} at last`);
-  if (JSON.stringify(await treeOf(one.storePath)) !== JSON.stringify(before)) broken.push('the last run wrote');
-  const requests = run.points.filter((point) => point.startsWith('ca '));
-  if (requests.length > 0) broken.push(`the last run asked the CA: ${requests}`);
-  return broken;
-}
-
-/** What the CA has issued, by the names in it. */
-export interface IssuedLedger {
-  /** Reads every certificate that the CA, in its own log, says to have issued since it was read last. */
-  read(): Promise<void>;
-  /** Serial numbers, upper-case hexadecimal, of the certificates that hold the first of the names. */
-  get(names: readonly string[]): readonly string[];
-}
-
-export function createLedger({ pebble }: KillWorld): IssuedLedger {
-  const byName = new Map<string, string[]>();
-  let line = 0;
-  return {
-    async read() {
-      for (; line < pebble.log.length; line += 1) {
-        const serial = /^Issued certificate serial (\w+)/.exec(pebble.log[line] ?? '')?.[1];
-        if (serial === undefined) continue;
-        const { certificatePem } = await pebble.certificateStatus(serial);
-        const { subjectAltName = '', serialNumber } = new X509Certificate(certificatePem);
-        for (const name of subjectAltName.split(', ')) {
-          const key = name.replace(/^DNS:/, '').replace(/^\*/, 'any');
-          byName.set(key, [...(byName.get(key) ?? []), serialNumber]);
-        }
-      }
-    },
-    get: ([first = '']) => byName.get(first) ?? [],
-  };
 }
 
 /** Runs `work` on every item, `size` at a time. */

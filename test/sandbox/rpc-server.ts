@@ -8,6 +8,7 @@ import { randomUUID } from 'node:crypto';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { performance } from 'node:perf_hooks';
+import { injected } from './injections.ts';
 import { type Action, ApiError, type Product } from './product.ts';
 import { type Account, createAuthenticator, PermissionError } from './rpc-account.ts';
 import { isKeyMaterial, maxInAnySecond, type RecordedCall, record, type Trace } from './rpc-call.ts';
@@ -120,16 +121,12 @@ export async function startRpcServer(options: RpcServerOptions): Promise<RpcServ
     }
     const call = readSignedCall(received);
     trace.parameters = call.parameters;
-    const { product, action } = findAction(call);
-    trace.product = product;
-    const account = authenticate(call);
-    trace.user = account.userId;
-    if (account.denied?.includes(call.action)) throw new PermissionError(product, account, call.action);
-    throttle(`${account.userId} ${call.action}`, action.callsPerSecond, at);
+    const action = admit(call, trace, at);
 
     const nth = (passed.get(call.action) ?? 0) + 1;
     passed.set(call.action, nth);
     const interception = await firstInterception({ action: call.action, parameters: call.parameters, nth });
+    if (interception !== undefined) injected();
     if (interception instanceof ApiError) throw interception;
     if (interception === 'hang' || interception === 'reset') return interception;
     if (typeof interception === 'object' && 'status' in interception) {
@@ -145,6 +142,22 @@ export async function startRpcServer(options: RpcServerOptions): Promise<RpcServ
     if (interception === 'reset-after') return interception;
     const body = JSON.stringify({ RequestId: newRequestId(), ...result });
     return { status: 200, headers: JSON_HEADERS, body, code: 'OK' };
+  }
+
+  /** Whatever is refused here is refused because a test made it so. */
+  function admit(call: SignedCall, trace: Trace, at: number): Action {
+    try {
+      const found = findAction(call);
+      trace.product = found.product;
+      const account = authenticate(call);
+      trace.user = account.userId;
+      if (account.denied?.includes(call.action)) throw new PermissionError(found.product, account, call.action);
+      throttle(`${account.userId} ${call.action}`, found.action.callsPerSecond, at);
+      return found.action;
+    } catch (refusal) {
+      injected();
+      throw refusal;
+    }
   }
 
   function findAction(call: SignedCall): { product: Product; action: Action } {

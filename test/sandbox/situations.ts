@@ -25,18 +25,18 @@ export const SITUATIONS: readonly Situation[] = [
   { domain: 'expired.example.com', before: 'expired 3 days ago', expected: 'renew ExpiryImminent' },
   { domain: 'healthy.example.com', before: 'healthy', expected: 'keep Current' },
   { domain: 'names.example.com', before: 'wrong names', expected: 'renew IdentifiersChanged' },
-  { domain: '*.wild.example.com', before: 'wildcard and apex, none yet', expected: 'renew NotIssued' },
-  { domain: 'wild.example.com', before: 'wildcard and apex, none yet', expected: 'renew NotIssued' },
-  { domain: 'www.shop.com.cn', before: 'uploaded by hand, 2 days left', expected: 'renew NotIssued' },
-  { domain: 'www.example.org', before: 'challenge delegated by CNAME', expected: 'renew NotIssued' },
+  { domain: '*.wild.example.com', before: 'wildcard and apex', expected: 'renew NotIssued' },
+  { domain: 'wild.example.com', before: 'wildcard and apex', expected: 'renew NotIssued' },
+  { domain: 'www.shop.com.cn', before: 'by hand, 2 days left', expected: 'renew NotIssued' },
+  { domain: 'www.example.org', before: 'delegated by CNAME', expected: 'renew NotIssued' },
   { domain: 'undeployed.example.com', before: 'stored, never deployed', expected: 'deploy NotDeployed' },
   { domain: 'overwritten.example.com', before: 'overwritten by hand', expected: 'deploy NotDeployed' },
-  { domain: 'halfway.example.com', before: 'edge-a serves it, edge-b does not', expected: 'deploy NotServed' },
+  { domain: 'halfway.example.com', before: 'edge-b is behind', expected: 'deploy NotServed' },
   { domain: 'off.example.com', before: 'HTTPS is off', expected: 'HTTPS is off' },
   { domain: 'offline.example.com', before: 'the domain is offline', expected: 'the domain is offline' },
   {
     domain: 'bought.example.com',
-    before: 'a purchased certificate',
+    before: 'purchased',
     expected: 'its certificate is of type cas, not uploaded',
   },
 ];
@@ -82,11 +82,24 @@ export function build({ cdn, dns, alidns }: World, now: Date): void {
 }
 
 /** What happened since. */
-export async function disturb(world: World, now: Date): Promise<void> {
+export async function disturb(world: World, directoryUrl: string, now: Date): Promise<void> {
   const { cdn, edges } = world;
-  await remember(world, 'five.example.com', ['five.example.com'], new Date(now.getTime() + 5 * DAY));
-  await remember(world, 'expired.example.com', ['expired.example.com'], new Date(now.getTime() - 3 * DAY));
-  await remember(world, 'names.example.com', ['names.example.com'], new Date(now.getTime() + 80 * DAY), 'names');
+  await remember(world, directoryUrl, 'five.example.com', ['five.example.com'], new Date(now.getTime() + 5 * DAY));
+  await remember(
+    world,
+    directoryUrl,
+    'expired.example.com',
+    ['expired.example.com'],
+    new Date(now.getTime() - 3 * DAY),
+  );
+  await remember(
+    world,
+    directoryUrl,
+    'names.example.com',
+    ['names.example.com'],
+    new Date(now.getTime() + 80 * DAY),
+    'names',
+  );
   cdn.set('undeployed.example.com', { sslProtocol: 'off', certName: undefined });
   upload(cdn, 'overwritten.example.com', ending('overwritten.example.com', new Date(now.getTime() + 20 * DAY)));
   edges[1].override('halfway.example.com', ending('halfway.example.com', new Date(now.getTime() + DAY)));
@@ -117,7 +130,8 @@ function upload(cdn: World['cdn'], domain: string, certificate: TestCertificate,
 
 /** A certificate that an earlier version of this account issued, stored and deployed. */
 async function remember(
-  { cdn, pebble, storePath }: World,
+  { cdn, storePath }: World,
+  directoryUrl: string,
   domain: string,
   identifiers: string[],
   notAfter: Date,
@@ -140,7 +154,7 @@ async function remember(
       identifiers,
       keyType: 'rsa2048',
       profile: 'default',
-      directoryUrl: pebble.directoryUrl,
+      directoryUrl,
       notBefore: new Date(notAfter.getTime() - 90 * DAY).toISOString(),
       notAfter: notAfter.toISOString(),
     },

@@ -6,6 +6,7 @@ import { type FaultProxy, problemAnswer, startFaultProxy } from '../sandbox/faul
 import { type FaultyWorld, startFaultyWorld } from '../sandbox/faulty-world.ts';
 import { decisionsOf, errorsOf, statusesOf, txtRecords } from '../sandbox/footprint.ts';
 import { type Pebble, startPebble } from '../sandbox/pebble.ts';
+import { parseLine } from '../sandbox/world.ts';
 
 let faulty: FaultyWorld;
 let second: Pebble;
@@ -70,6 +71,47 @@ test('F10 a CA that is down holds nothing against the names: the next run tries 
   calm();
   await letTimePass();
   expect(statusesOf(await world.renew(config))).toEqual({ [domain]: 'renewed' });
+});
+
+test('F9 a limit of the first CA that the certificate cannot wait for: the fallback issues, and without one it is said what will happen', async () => {
+  const { world, proxy, certificatesFor, record } = faulty;
+  const [helped, alone] = ['f9-helped.example.com', 'f9-alone.example.com'];
+  // Six days long: a limit of a week outlasts it.
+  const shortlived = { caBundle, profile: 'shortlived' };
+  const fallback = [{ directoryUrl: other.directoryUrl, profile: 'shortlived' }];
+  expect(statusesOf(await world.renew(certificatesFor([helped, alone], shortlived)))).toEqual({
+    [helped]: 'renewed',
+    [alone]: 'renewed',
+  });
+  const { notAfter = '' } = (await record(alone)).certificate ?? {};
+  const until = new Date(Math.ceil(Date.now() / 1000) * 1000 + 6.9 * 86_400_000);
+  const inText = until.toISOString().replace('T', ' ').replace(/\..*/, ' UTC');
+  const detail = `too many certificates (5) already issued for this exact set of identifiers in the last 168h0m0s, retry after ${inText}`;
+  calm = proxy.intercept(({ endpoint }) =>
+    endpoint === 'newOrder' ? problemAnswer(429, 'rateLimited', { detail }) : undefined,
+  );
+  const force = (name: string) => ({ payload: { only: [name], force: true } });
+
+  const stuck = await world.renew(certificatesFor([alone], shortlived), force(alone));
+  expect(stuck.error?.errorType).toBe('RunFailed');
+  expect(stuck.report.outcomes[0]).toMatchObject({
+    status: 'failed',
+    error: { code: 'ACME_LIMIT_OUTLASTS_CERTIFICATE', remedy: expect.stringContaining('acme.fallback') },
+  });
+  const { message } = stuck.report.outcomes[0]?.error ?? {};
+  expect(message).toContain(`takes no order before ${until.toISOString()}`);
+  expect(message).toContain(`the certificate ends before, at ${notAfter}`);
+
+  const config = certificatesFor([helped], { ...shortlived, fallback });
+  const followed = await world.renew(config, force(helped));
+  expect(statusesOf(followed)).toEqual({ [helped]: 'renewed' });
+  expect((await record(helped)).certificate?.directoryUrl).toBe(other.directoryUrl);
+  const said = followed.lines.flatMap(parseLine).filter(({ event }) => event === 'authority_limited');
+  expect(said).toEqual([expect.objectContaining({ level: 'warn', name: helped, directoryUrl: proxy.directoryUrl })]);
+  expect(ordersOf(proxy, helped), 'one for the first certificate, one that was refused').toBe(2);
+  expect(decisionsOf(await world.renew(config)), 'a certificate of the fallback is a good one').toEqual({
+    [helped]: 'keep Current',
+  });
 });
 
 test('F72 a certificate of the CA that was configured before is replaced by one of the new CA', async () => {

@@ -1,7 +1,9 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { problemAnswer } from '../sandbox/fault-proxy.ts';
 import { type FaultyWorld, startFaultyWorld } from '../sandbox/faulty-world.ts';
-import { decisionsOf, statusesOf } from '../sandbox/footprint.ts';
+import { decisionsOf, errorsOf, statusesOf, treeOf } from '../sandbox/footprint.ts';
 
 let faulty: FaultyWorld;
 beforeAll(async () => {
@@ -96,6 +98,59 @@ test('F8 F9 a rate limit is recorded with its date, the next run waits for it an
     [good]: 'kept',
   });
 }, 180_000);
+
+test('F9 a limit of the whole account whose date stands only in the text keeps every certificate from the CA until then', async () => {
+  const { world, proxy, certificatesFor, letTimePass } = faulty;
+  const [asked, waiting] = [domainOf('f9-asked'), domainOf('f9-waiting')];
+  const detail = `too many new orders (300) from this account in the last 3h0m0s, retry after ${inText}`;
+  const calm = proxy.intercept(({ endpoint, names }) =>
+    endpoint === 'newOrder' && names[0] === asked
+      ? problemAnswer(429, 'rateLimited', {
+          detail: `${detail}: see https://letsencrypt.org/docs/rate-limits/#new-orders-per-account`,
+        })
+      : undefined,
+  );
+  const first = await world.renew(certificatesFor([asked]));
+  calm();
+  expect([statusesOf(first), errorsOf(first)]).toEqual([{ [asked]: 'deferred' }, { [asked]: 'ACME_RATE_LIMITED' }]);
+  const [ledger = ''] = Object.keys(await treeOf(join(world.storePath, 'ledger')));
+  const { waits } = JSON.parse(await readFile(join(world.storePath, 'ledger', ledger), 'utf8'));
+  expect(waits).toMatchObject({ orders: inSixHours.toISOString() });
+
+  const before = proxy.requests.length;
+  const second = await world.renew(certificatesFor([asked, waiting]));
+  expect(decisionsOf(second)).toEqual({ [asked]: 'keep BackingOff', [waiting]: 'renew NotIssued' });
+  expect(second.report.outcomes.find(({ name }) => name === waiting)).toMatchObject({
+    status: 'deferred',
+    error: { code: 'ACME_LIMIT_REACHED', message: expect.stringContaining(inSixHours.toISOString()) },
+  });
+  expect(second.error, 'nobody is woken for it').toBeUndefined();
+  expect(proxy.requests.slice(before).filter(({ endpoint }) => endpoint === 'newOrder')).toEqual([]);
+
+  await letTimePass();
+  const third = await world.renew(certificatesFor([asked, waiting]));
+  expect(statusesOf(third)).toEqual({ [asked]: 'renewed', [waiting]: 'renewed' });
+});
+
+test('F32 an order that a CAA record forbids is not asked for again within the hour', async () => {
+  const { world, proxy, certificatesFor, record } = faulty;
+  const domain = domainOf('f32-forbidden');
+  const calm = proxy.intercept(({ endpoint, names }) =>
+    endpoint === 'newOrder' && names[0] === domain
+      ? problemAnswer(403, 'caa', { detail: `CAA record for ${domain} prevents issuance` })
+      : undefined,
+  );
+  const config = certificatesFor([domain]);
+  const first = await world.renew(config);
+  expect(errorsOf(first)).toEqual({ [domain]: 'ACME_CAA' });
+  const wait = Date.parse((await record(domain)).failures?.nextAttemptAt ?? '') - Date.parse(first.report.finishedAt);
+  expect(wait).toBeGreaterThan(HOUR - 60_000);
+  expect(decisionsOf(await world.renew(config))).toEqual({ [domain]: 'keep BackingOff' });
+  calm();
+  expect(proxy.requests.filter(({ endpoint, names }) => endpoint === 'newOrder' && names[0] === domain)).toHaveLength(
+    1,
+  );
+});
 
 test('F9 a limit of three seconds is waited for in the same run', async () => {
   const { world, proxy, certificatesFor } = faulty;

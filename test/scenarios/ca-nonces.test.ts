@@ -1,3 +1,5 @@
+import { subscribe, unsubscribe } from 'node:diagnostics_channel';
+import type { IncomingMessage } from 'node:http';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createAccountKey } from '../../src/acme/keys.ts';
 import { openAcme } from '../../src/acme.ts';
@@ -5,11 +7,18 @@ import { realDeps } from '../acme/deps.ts';
 import { issueAt } from '../acme/issuing.ts';
 import { type FaultProxy, problemAnswer, startFaultProxy } from '../sandbox/fault-proxy.ts';
 import { statusesOf } from '../sandbox/footprint.ts';
+import { injected } from '../sandbox/injections.ts';
 import { type Pebble, startPebble } from '../sandbox/pebble.ts';
 import { startWorld } from '../sandbox/world.ts';
 
 /** AUTOCERT_SOAK=1 is the long form. */
 const SOAK = process.env['AUTOCERT_SOAK'] === '1';
+
+/** Here the CA has nothing to refuse but nonces. */
+function countRefusal(message: unknown): void {
+  const { response } = message as { readonly response: IncomingMessage };
+  if (response.statusCode === 400) injected();
+}
 
 describe.each([
   { row: 'F1', refused: 50, issuances: SOAK ? 1000 : 60 },
@@ -19,8 +28,12 @@ describe.each([
   beforeAll(async () => {
     const env = { PEBBLE_VA_ALWAYS_VALID: '1', PEBBLE_WFE_NONCEREJECT: String(refused), PEBBLE_AUTHZREUSE: '0' };
     pebble = await startPebble({ env });
+    subscribe('http.client.response.finish', countRefusal);
   });
-  afterAll(() => pebble.close());
+  afterAll(async () => {
+    unsubscribe('http.client.response.finish', countRefusal);
+    await pebble.close();
+  });
 
   test(
     `${row} ${issuances} of ${issuances} certificates are issued`,
@@ -71,6 +84,11 @@ test('F1 F3 F4 F6 a whole run with every second nonce refused, no nonce in any a
   expect(statusesOf(renewal)).toEqual(Object.fromEntries(domains.map((domain) => [domain, 'renewed'])));
   const posts = proxy.requests.filter(({ method }) => method === 'POST').length;
   expect(proxy.requests.filter(({ endpoint }) => endpoint === 'newNonce').length, 'one for each request').toBe(posts);
+  for (const domain of domains) {
+    const polls = proxy.requests.filter(({ endpoint, names }) => endpoint === 'order' && names[0] === domain);
+    // Half of them refused for their nonce. Without a pause between them there would be hundreds.
+    expect(polls.length, 'F6').toBeLessThanOrEqual(40);
+  }
   await proxy.close();
   await world.close();
 });

@@ -1,3 +1,4 @@
+import { X509Certificate } from 'node:crypto';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { AcmeFault } from '../sandbox/fault-proxy.ts';
 import { type FaultyWorld, startFaultyWorld } from '../sandbox/faulty-world.ts';
@@ -72,6 +73,14 @@ test('F5 F22 F23 whatever renewalInfo answers, nothing is renewed but what the C
   await expect.poll(() => Date.now(), { timeout: 20_000 }).toBeGreaterThan(endsAt - 4000);
   const [orders, asked] = [ordersAt(world), proxy.requests.length];
   const before = world.dns.queries.length;
+  const added = world.rpc.callsOf('AddDomainRecord').length;
+  const keyOf = (label: string) =>
+    new X509Certificate(world.cdn.served(domainOf(label))?.certificate ?? '').publicKey.export({
+      type: 'spki',
+      format: 'pem',
+    });
+  const compromised = keyOf('revoked');
+  await letTimePass();
   const second = await world.renew(config, { timeout: 120 });
   expect(decisionsOf(second)).toEqual({
     ...Object.fromEntries(Object.keys(HOSTILE).map((label) => [domainOf(label), 'keep Current'])),
@@ -88,6 +97,8 @@ test('F5 F22 F23 whatever renewalInfo answers, nothing is renewed but what the C
     world.dns.queries.slice(before).filter(({ type, name }) => type === 'TXT' && name.startsWith('_acme-challenge')),
     'F5 what is authorized already needs no TXT record',
   ).toEqual([]);
+  expect(world.rpc.callsOf('AddDomainRecord').length, 'F5 and none is written').toBe(added);
+  expect(keyOf('revoked'), 'F23 the key may be why it is taken back').not.toBe(compromised);
   for (const label of Object.keys(HOSTILE)) {
     const questions = proxy.requests.slice(asked).filter(({ endpoint, path }) => {
       return endpoint === 'renewalInfo' && labelOf.get(path.split('/').at(-1) ?? '') === label;

@@ -1,5 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { decisionsOf, errorsOf, ordersAt, statusesOf } from '../sandbox/footprint.ts';
+import { injected } from '../sandbox/injections.ts';
 import { freePorts } from '../sandbox/ports.ts';
 import { ApiError } from '../sandbox/product.ts';
 import type { Interception } from '../sandbox/rpc-server.ts';
@@ -117,12 +118,18 @@ describe('F36 an answer that is none', () => {
   });
 });
 
-test('F39 a domain that is deleted or stopped in mid-run, or is another owner’s, fails alone', async () => {
-  const domains = ['deleted.example.com', 'stopped.example.com', 'others.example.com', 'stays.example.com'];
+test('F39 a domain that is deleted or stopped in mid-run, or is another owner’s, or whose certificate’s name is taken, fails alone', async () => {
+  const domains = ['deleted', 'stopped', 'others', 'taken', 'stays'].map((label) => `${label}.example.com`);
   stop = world.rpc.intercept(({ action, parameters }) => {
     if (action !== SET) return undefined;
-    if (parameters['DomainName'] === 'deleted.example.com') world.cdn.state.domains.delete('deleted.example.com');
-    if (parameters['DomainName'] === 'stopped.example.com') world.cdn.set('stopped.example.com', { status: 'offline' });
+    if (parameters['DomainName'] === 'deleted.example.com' && world.cdn.state.domains.delete('deleted.example.com'))
+      injected();
+    if (parameters['DomainName'] === 'stopped.example.com') {
+      world.cdn.set('stopped.example.com', { status: 'offline' });
+      injected();
+    }
+    if (parameters['DomainName'] === 'taken.example.com')
+      return new ApiError(400, 'Certificate.Duplicated', 'The certificate name is duplicated.');
     if (parameters['DomainName'] !== 'others.example.com') return undefined;
     return new ApiError(400, 'IllegalOperationDomain', 'The domain does not belong to you.');
   });
@@ -132,6 +139,7 @@ test('F39 a domain that is deleted or stopped in mid-run, or is another owner’
     'deleted.example.com': 'DOMAIN_NOT_FOUND',
     'stopped.example.com': 'DOMAIN_OFFLINE',
     'others.example.com': 'DOMAIN_REFUSED',
+    'taken.example.com': 'CERTIFICATE_NAME_TAKEN',
   });
   expect(statusesOf(renewal)['stays.example.com']).toBe('renewed');
   stop();
@@ -140,6 +148,7 @@ test('F39 a domain that is deleted or stopped in mid-run, or is another owner’
     'deleted.example.com': 'failed',
     'stopped.example.com': 'kept',
     'others.example.com': 'redeployed',
+    'taken.example.com': 'redeployed',
     'stays.example.com': 'kept',
   });
   expect(ordersAt(world)).toBe(orders);
@@ -257,6 +266,18 @@ describe('a clock that is wrong', () => {
     expect(report.outcomes).toEqual([]);
     expect(ordersAt(world)).toBe(orders);
   });
+});
+
+test('F52 the time zone of the machine changes nothing', async () => {
+  const domain = 'zone.example.com';
+  const config = certificateFor(domain);
+  const orders = ordersAt(world);
+  const inZone = (TZ: string) => world.renew(config, { environment: { TZ } });
+  // The first and the last are 25 hours apart.
+  expect(statusesOf(await inZone('Pacific/Kiritimati'))).toEqual({ [domain]: 'renewed' });
+  expect(decisionsOf(await inZone('America/New_York'))).toEqual({ [domain]: 'keep Current' });
+  expect(decisionsOf(await inZone('Pacific/Pago_Pago'))).toEqual({ [domain]: 'keep Current' });
+  expect(ordersAt(world) - orders).toBe(1);
 });
 
 test('F44 an event that names parameters of the API changes nothing of what is called', async () => {

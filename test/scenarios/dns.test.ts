@@ -1,7 +1,11 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { errorsOf, ordersAt, statusesOf, txtRecords } from '../sandbox/footprint.ts';
+import { injected } from '../sandbox/injections.ts';
 import { ApiError } from '../sandbox/product.ts';
 import { parseLine, startWorld, type World } from '../sandbox/world.ts';
+
+/** AUTOCERT_SOAK=1 is the long form. */
+const APEXES = process.env['AUTOCERT_SOAK'] === '1' ? 100 : 20;
 
 let world: World;
 let stop: (() => void) | undefined;
@@ -127,6 +131,15 @@ describe('delegation by CNAME', () => {
     expect(new Set(added.map(({ parameters }) => parameters['Value'])).size).toBe(4);
   });
 });
+
+test(`F30 apex and wildcard of ${APEXES} certificates in one run, the CA looking when it likes: all of them`, async () => {
+  const apexes = Array.from({ length: APEXES }, (_, index) => `apex${index}.example.com`);
+  const certificates = apexes.map((apex) => certificate(apex, [apex, `*.${apex}`]));
+  const { result, error } = await world.renew(world.config({ certificates }));
+  expect(error).toBeUndefined();
+  expect(result).toMatchObject({ outcomes: apexes.map((name) => ({ name, status: 'renewed' })) });
+  injected(APEXES);
+}, 300_000);
 
 describe('Alibaba Cloud DNS', () => {
   test('F33 a zone that is locked, expired or full, and a record in the way: each an error of its certificate alone', async () => {

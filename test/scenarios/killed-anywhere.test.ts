@@ -3,7 +3,6 @@ import { txtRecords } from '../sandbox/footprint.ts';
 import {
   type Case,
   createCase,
-  createLedger,
   endOf,
   type Interference,
   type KillWorld,
@@ -11,11 +10,10 @@ import {
   runInterfered,
   SINGLE,
   SIX_HOURS,
-  standingOf,
   startKillWorld,
-  txtOf,
   wasKilled,
 } from '../sandbox/kill.ts';
+import { createLedger, standingOf, txtOf } from '../sandbox/kill-standing.ts';
 import { pointsOf, type Sweep, sweep } from '../sandbox/kill-sweep.ts';
 
 /** Every point with three seeds, instead of some points with one. */
@@ -127,9 +125,14 @@ test('F47 a certificate that the full disk does not take is fetched again by the
   await removeCase(world, one);
 });
 
-test('F61 SIGTERM ends a run at once, and the next one goes on: there is nothing to flush', async () => {
+// Nothing waits in memory to be saved: each step was stored before the next one and each log line written before it. So
+// nothing holds the signal up, and a run that says nothing of its end claims nothing.
+test('F61 SIGTERM ends a run at once, its log is whole and says where it was, and the next one goes on: there is nothing to flush', async () => {
   const { one, first, second, broken } = await killedAndRunAgain({ at: 'ca POST chalZ #1 after', act: 'term' });
   expect(wasKilled(first)).toBe(true);
+  expect(first.points.at(-1), 'nothing is done after the signal').toBe('ca POST chalZ #1 after');
+  const told = first.lines.map((line) => JSON.parse(line)['event']);
+  expect(told).toEqual(['decided', 'order_opened', 'presenting', 'challenge_record_added']);
   expect(endOf(second)).toEqual({ one: 'renewed' });
   expect(second.points.filter((point) => point.startsWith('ca POST order-plz'))).toEqual([]);
   expect(broken).toEqual([]);

@@ -19,7 +19,7 @@ async function lifeWithoutFault(life: Life): Promise<void> {
   expect(told.tally.peak, replay).toBeLessThanOrEqual(300);
 }
 
-describe('53, 54: a fleet of 90, 64, 45 and 6 days, one tick in ten missing, everything out of order now and then', () => {
+describe('F54 a fleet of 90, 64, 45 and 6 days, one tick in ten missing, everything out of order now and then', () => {
   const whole = isSoak ? { certificates: 500, days: 730 } : { certificates: 8, days: 730 };
   const parts = isSoak ? { certificates: 20, days: 180 } : { certificates: 10, days: 120 };
 
@@ -39,6 +39,24 @@ describe('53, 54: a fleet of 90, 64, 45 and 6 days, one tick in ten missing, eve
     10_800_000,
   );
 
+  const fleet = isSoak ? { certificates: 300, days: 400 } : { certificates: 5, days: 100 };
+
+  test.each([
+    { lifetime: 6, away: { what: 'timer', from: 20, to: 22 } },
+    { lifetime: 45, away: { what: 'everything', from: 40, to: 47 } },
+    { lifetime: 64, away: { what: 'everything', from: 40, to: 47 } },
+    { lifetime: 90, away: { what: 'everything', from: 55, to: 62 } },
+  ] as const)(
+    'F53 $lifetime days, and $away.what is away from day $away.from to day $away.to: nothing ends',
+    async ({ lifetime, away }) => {
+      const told = await live({ seed: 6, ...fleet, lifetime, away, calm: true });
+      expect(told.broken).toEqual([]);
+      expect(told.lost).toBe(0);
+      expect(told.served).toBe(fleet.certificates);
+    },
+    10_800_000,
+  );
+
   test('a seed is the same life each time', async () => {
     const life = { seed: 3, certificates: 6, days: 40 };
     const [one, other] = [await live(life), await live(life)];
@@ -47,7 +65,7 @@ describe('53, 54: a fleet of 90, 64, 45 and 6 days, one tick in ten missing, eve
   }, 600_000);
 });
 
-describe('55: the limits of the CA are kept, not hit', () => {
+describe('F55 the limits of the CA are kept, not hit', () => {
   test('a fleet that was issued at one time and has no ARI is spread: at most 300 orders in three hours', async () => {
     const life = { seed: 4, certificates: 340, days: 6, lifetime: 6, offersRenewalInfo: false, calm: true };
     const told = await live({ ...life, registeredDomain: (number) => `domain-${number}.com` });

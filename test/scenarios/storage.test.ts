@@ -46,8 +46,8 @@ describe('an OSS bucket as the store', () => {
     expect(ordersAt(world)).toBe(orders);
     expect(
       oss.requests.slice(requests).map(({ method, key }) => `${method} ${key}`),
-      'one read, no write',
-    ).toEqual(['GET plain/index.json']);
+      'one read, one look into the inbox, no write',
+    ).toEqual(['GET plain/index.json', 'GET ']);
   });
 
   test.each([
@@ -119,15 +119,16 @@ describe('an OSS bucket as the store', () => {
   );
 
   test.each([
-    ['the certificate', /\/[0-9a-f]{64}\.json$/],
-    ['the record', /\/record\.json$/],
+    ['the certificate', 403, 'AccessDenied', /\/[0-9a-f]{64}\.json$/],
+    ['the record', 403, 'AccessDenied', /\/record\.json$/],
+    ['the certificate', 409, 'FileImmutable', /\/[0-9a-f]{64}\.json$/],
   ])(
-    'F47 that takes %s no more after the CA issued it: nothing is deployed, and nothing issued again',
-    async (what, key) => {
-      const domain = `full-${what.replace('the ', '')}.example.com`;
+    'F47 that takes %s no more after the CA issued it (%i %s): nothing is deployed, and nothing issued again',
+    async (_, status, code, key) => {
+      const domain = `full-${status}-${key.source.includes('record') ? 'record' : 'bundle'}.example.com`;
       const config = certificateFor(domain, { store: `oss://certificates/${domain}` });
       const stop = oss.intercept((request) =>
-        request.method === 'PUT' && key.test(request.key) ? new OssError(403, 'AccessDenied', 'quota') : undefined,
+        request.method === 'PUT' && key.test(request.key) ? new OssError(status, code, 'no') : undefined,
       );
       const orders = ordersAt(world);
       const renewal = await world.renew(config);

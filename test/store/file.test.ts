@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -37,6 +37,25 @@ describe('a folder as a store', () => {
     await store.put('lease/1', bytes);
     await writeFile(join(folder, 'lease', ',writing-0b8f'), 'sec');
     expect(await store.list('')).toEqual(['lease/1']);
+  });
+
+  test('F45 is rid of what killed runs left half written once no run can be writing it any more', async () => {
+    const store = createFileStore({ path: folder });
+    await store.put('lease/1', bytes);
+    const { mtimeMs } = await stat(join(folder, 'lease', '1'));
+    const leftAgo = async (name: string, hours: number) => {
+      const path = join(folder, 'lease', name);
+      await writeFile(path, 'sec');
+      const at = new Date(mtimeMs - hours * 3_600_000);
+      await utimes(path, at, at);
+    };
+    await leftAgo(',writing-dead', 25);
+    await leftAgo(',writing-alive', 23);
+    await leftAgo('object-of-long-ago', 1000);
+    await store.put('accounts/1', bytes);
+    expect(await readdir(join(folder, 'lease')), 'nothing was written here').toHaveLength(4);
+    await store.put('lease/2', bytes, { ifAbsent: true });
+    expect((await readdir(join(folder, 'lease'))).sort()).toEqual([',writing-alive', '1', '2', 'object-of-long-ago']);
   });
 
   test('leaves the old object whole when the new one cannot take its place', async () => {

@@ -1,4 +1,5 @@
 /** When what is out of order, for one seed: known beforehand, so that a run that fails is repeated exactly. */
+import { injected } from '../injections.ts';
 import { drawn } from './random.ts';
 
 export type Part = 'ca' | 'dns' | 'api' | 'store';
@@ -41,6 +42,7 @@ export function createWeather(seed: number, start: number, length: number): Weat
   }
   // The one that an emergency plan is for.
   if (length > 0) add('ca', -1, 72);
+  injected(outages.length);
   return {
     isDown: (part, at) => outages.some((one) => one.part === part && one.from <= at && at < one.to),
     isMisleading: (at) => outages.some((one) => one.part === 'dns' && one.misleads && one.from <= at && at < one.to),

@@ -6,12 +6,13 @@ import { AutocertError } from '../../../src/errors.ts';
 import type { Solver } from '../../../src/issue.ts';
 import { reconcileAll } from '../../../src/reconcile.ts';
 import type { RunReport } from '../../../src/report.ts';
+import { foundLost, injected } from '../injections.ts';
 import { createSimulatedCa, type SimulatedCa, type SimulatedCaOptions } from './ca.ts';
 import { createSimulatedCdn } from './cdn.ts';
 import { createPeople } from './people.ts';
 import { drawn } from './random.ts';
 import { createSimulatedStore } from './store.ts';
-import { createWeather } from './weather.ts';
+import { createWeather, type Part } from './weather.ts';
 
 export interface Life {
   readonly seed: number;
@@ -19,6 +20,8 @@ export interface Life {
   readonly days: number;
   /** Nothing is ever out of order, and nothing revoked; only ticks are missing. */
   readonly calm?: boolean;
+  /** Days from the beginning in which the timer does not come, or nothing of all that is around works. */
+  readonly away?: { readonly what: 'timer' | 'everything'; readonly from: number; readonly to: number };
   /** Default: by the seed, most of them with ARI. */
   readonly offersRenewalInfo?: boolean;
   /** Days. Default: by the seed, 90, 64, 45 or 6. */
@@ -68,15 +71,20 @@ export async function live(life: Life): Promise<LifeTold> {
   const length = days * DAY;
   const weather = createWeather(seed, START, life.calm ? 0 : length);
   let now = START;
+  const isAway = (what: 'timer' | 'everything') => {
+    const { away } = life;
+    return away?.what === what && START + away.from * DAY <= now && now < START + away.to * DAY;
+  };
+  const isDown = (part: Part) => isAway('everything') || weather.isDown(part, now);
   /** Operations of the store in this tick after which it is away: a run that dies on its way. */
   let storeEndsAfter = Number.POSITIVE_INFINITY;
   const store = createSimulatedStore(() => {
     storeEndsAfter -= 1;
-    return storeEndsAfter < 0 || weather.isDown('store', now);
+    return storeEndsAfter < 0 || isDown('store');
   });
   const options: SimulatedCaOptions = {
     now: () => now,
-    isDown: () => weather.isDown('ca', now),
+    isDown: () => isDown('ca'),
     fails: (identifier) => weather.isMisleading(now) || isForlorn(identifier),
     lifetimeOf: (identifier) => byDomain.get(identifier.replace(/^\*\./, ''))?.lifetime ?? DAY,
     offersRenewalInfo: life.offersRenewalInfo ?? drawn(seed, 'ari') < 0.75,
@@ -87,13 +95,13 @@ export async function live(life: Life): Promise<LifeTold> {
   const cdn = createSimulatedCdn({
     domains: fleet.map(({ domain }) => domain),
     now: () => now,
-    isDown: () => weather.isDown('api', now),
+    isDown: () => isDown('api'),
     lag: (domain) => (drawn(seed, domain, now, 'lag') < 0.02 ? 3 * HOUR : 0),
   });
   const solver: Solver = {
     type: 'dns-01',
     present: async () => {
-      if (!weather.isDown('dns', now) || weather.isMisleading(now)) return;
+      if (!isDown('dns') || weather.isMisleading(now)) return;
       throw new AutocertError({ code: 'DNS_NOT_PROPAGATED', message: 'Not seen.', retryable: true, remedy: 'Wait.' });
     },
     cleanUp: async () => undefined,
@@ -115,11 +123,17 @@ export async function live(life: Life): Promise<LifeTold> {
     lost += expire(fleet, cdn.servedUntil, now, broken);
     if (!isRevoked && now >= revocation) {
       isRevoked = true;
+      injected();
       ca.revokeAll();
     }
-    if (drawn(seed, tick, 'missing') < MISSING) continue;
+    if (isAway('everything')) injected();
+    if (isAway('timer') || drawn(seed, tick, 'missing') < MISSING) {
+      injected();
+      continue;
+    }
     ticks += 1;
     const dies = !life.calm && drawn(seed, tick, 'dies') < 0.02;
+    if (dies) injected();
     storeEndsAfter = dies ? Math.floor(drawn(seed, tick, 'operation') * 40) : Number.POSITIVE_INFINITY;
     const deps = createDeps(
       () => now,
@@ -130,9 +144,16 @@ export async function live(life: Life): Promise<LifeTold> {
     );
     const open = ({ directoryUrl }: { directoryUrl: string }) =>
       (directoryUrl === config.acme.directoryUrl ? ca : stage).open();
-    const authorities = createAuthorities({ authorities: [config.acme], store, solver, deps, open });
+    const authorities = createAuthorities({
+      authorities: [config.acme],
+      store,
+      solver,
+      interval: config.renewal.interval,
+      deps,
+      open,
+    });
     const ports = { target: cdn.target, edges: cdn.edges, store, authorities };
-    const isFine = !dies && (['ca', 'dns', 'api', 'store'] as const).every((part) => !weather.isDown(part, now));
+    const isFine = !dies && (['ca', 'dns', 'api', 'store'] as const).every((part) => !isDown(part));
     const startedAt = now;
     const report = await reconcileAll(config, ports, { runId: `tick-${tick}`, force: false }, deps);
     history.push(lineOf(tick, report));
@@ -145,6 +166,7 @@ export async function live(life: Life): Promise<LifeTold> {
       else if (isFine && !isForlorn(member.domain)) member.missed.push(whyNot(member, report, startedAt));
     }
   }
+  foundLost(lost);
   return {
     ticks,
     served: fleet.filter(({ domain }) => cdn.servedUntil(domain) > now).length,

@@ -97,7 +97,17 @@ async function observeDomain(
   const reachable = https && (status === 'online' || status === 'configuring');
   const served = reachable ? await observers.edges.read(domain, cname) : [];
   const configured = https ? await observeConfigured(entry, record, served, observers.target) : undefined;
-  return { domain, status, https, cname, configured, served };
+  return { domain, status, https, cname, configured, served: served.map(withoutLeaf) };
+}
+
+/** Of thousands of domains the leaves themselves would be most of what a run holds in memory. */
+function withoutLeaf({ domain, edge, fingerprint, unreachable }: EdgeReading): EdgeReading {
+  return {
+    domain,
+    edge,
+    ...(fingerprint !== undefined && { fingerprint }),
+    ...(unreachable !== undefined && { unreachable }),
+  };
 }
 
 async function observeConfigured(

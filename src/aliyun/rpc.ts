@@ -1,4 +1,5 @@
-import RPCClient from '@alicloud/pop-core';
+// Not the package's index: that loads the client of the other API style, too, and an XML parser with it.
+import RPCClient from '@alicloud/pop-core/lib/rpc.js';
 import { type Deps, timeLeft } from '../deps.ts';
 import { AutocertError } from '../errors.ts';
 import type { CallLimiter } from '../ratelimit.ts';

@@ -5,8 +5,8 @@ import { BlockList, isIPv6 } from 'node:net';
  * the metadata service (169.254.169.254, 100.100.100.200) or a neighbour in the VPC. Sources: the IANA special-purpose
  * address registries (RFC 6890).
  */
-const LOOPBACK = blockList(['127.0.0.0/8', '::1/128']);
-const NOT_PUBLIC = blockList([
+const LOOPBACK = ['127.0.0.0/8', '::1/128'];
+const NOT_PUBLIC = [
   '0.0.0.0/8',
   '10.0.0.0/8',
   // Shared address space (RFC 6598); Alibaba Cloud's metadata service is in it.
@@ -32,7 +32,10 @@ const NOT_PUBLIC = blockList([
   'fc00::/7',
   'fe80::/10',
   'ff00::/8',
-]);
+];
+
+/** Made when the first address is asked about: most runs send no message. */
+let lists: { readonly loopback: BlockList; readonly notPublic: BlockList } | undefined;
 
 function blockList(subnets: readonly string[]): BlockList {
   const list = new BlockList();
@@ -48,8 +51,9 @@ export function kindOfAddress(address: string): 'loopback' | 'internal' | 'publi
   const plain = address.replace(/%.*$/, '');
   const inner = embeddedIpv4(plain) ?? plain;
   const family = isIPv6(inner) ? 'ipv6' : 'ipv4';
-  if (LOOPBACK.check(inner, family)) return 'loopback';
-  return NOT_PUBLIC.check(inner, family) ? 'internal' : 'public';
+  lists ??= { loopback: blockList(LOOPBACK), notPublic: blockList(NOT_PUBLIC) };
+  if (lists.loopback.check(inner, family)) return 'loopback';
+  return lists.notPublic.check(inner, family) ? 'internal' : 'public';
 }
 
 /** The IPv4 address inside an IPv4-mapped (RFC 4291), NAT64 (RFC 6052) or 6to4 (RFC 3056) one, in any spelling. */

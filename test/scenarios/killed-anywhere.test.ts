@@ -24,6 +24,8 @@ const SAMPLE = SOAK ? 1 : 24;
 /** Points where a loss would cost the most; in the short form for the certificate that comes first. */
 const ALWAYS =
   /^(ca POST (order-plz|finalize-order|certZ) #1|store put certificates\/two\/(\*|record|order-\*)\.json #1|cloud SetDomainServerCertificate #1) /;
+/** Timeouts of FC that are tried. */
+const TIMEOUTS = SOAK ? 40 : 4;
 const HOURS = 3_600_000;
 
 let world: KillWorld;
@@ -68,7 +70,11 @@ describe('F45 killed anywhere', () => {
   );
 
   test('F45 ended by FC at its timeout, wherever it is', { timeout: SOAK ? HOURS : 300_000 }, async () => {
-    const seconds = SOAK ? Array.from({ length: 40 }, (_, index) => 0.2 + index * 0.25) : [0.2, 1.5, 2.5, 4];
+    const undisturbed = await createCase(world);
+    const { lasted } = await runInterfered(world, undisturbed);
+    await removeCase(world, undisturbed);
+    // Spread over what a run takes here and now.
+    const seconds = Array.from({ length: TIMEOUTS }, (_, index) => ((index + 0.5) / TIMEOUTS) * (lasted / 1000));
     const swept = await sweep(
       world,
       seconds.map((timeout, index) => ({ timeout, seed: index + 1 })),

@@ -1,0 +1,38 @@
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import type { AcmeRequest } from '../sandbox/fault-proxy.ts';
+import { type FaultyWorld, startFaultyWorld } from '../sandbox/faulty-world.ts';
+import { statusesOf } from '../sandbox/footprint.ts';
+
+let faulty: FaultyWorld;
+beforeAll(async () => {
+  faulty = await startFaultyWorld();
+});
+afterAll(() => faulty.close());
+
+const DOMAINS = Array.from({ length: 20 }, (_, nth) => `site-${nth + 1}.example.com`);
+const RENEWED = Object.fromEntries(DOMAINS.map((domain) => [domain, 'renewed']));
+
+/** Endpoint to number of requests. */
+function tally(requests: readonly AcmeRequest[]): Record<string, number> {
+  const counts: Record<string, number> = {};
+  for (const { endpoint } of requests) counts[endpoint] = (counts[endpoint] ?? 0) + 1;
+  return counts;
+}
+
+/** Pebble finalizes behind the client's back: of each order it is asked once whether it is ready, once whether it is valid. */
+const ORDERS = { newOrder: 20, authorization: 20, challenge: 20, order: 40, finalize: 20, certificate: 20 };
+
+test('twenty certificates cost the CA 7.2 requests each, directory, account and nonces included', async () => {
+  const { world, proxy, certificatesFor } = faulty;
+  const config = certificatesFor(DOMAINS);
+  expect(statusesOf(await world.renew(config))).toEqual(RENEWED);
+  const issued = [...proxy.requests];
+  expect(tally(issued)).toMatchObject({ ...ORDERS, directory: 1, newAccount: 1 });
+  expect(issued.length, JSON.stringify(tally(issued))).toBeLessThanOrEqual(7.2 * DOMAINS.length);
+
+  expect(statusesOf(await world.renew(config, { payload: { force: true } }))).toEqual(RENEWED);
+  const renewed = tally(proxy.requests.slice(issued.length));
+  expect(renewed, 'the account is known').toMatchObject({ ...ORDERS, directory: 1 });
+  expect(Object.keys(renewed).sort()).toEqual([...Object.keys(ORDERS), 'directory', 'newNonce'].sort());
+  expect(renewed['newNonce'], 'the rest is nonces that came back').toBeLessThanOrEqual(2);
+});

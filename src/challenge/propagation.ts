@@ -104,8 +104,10 @@ export function createPropagation({
         if (found) lagging.delete(server);
         else lagging.set(server, said);
         if (isVisible()) over.abort();
-        if (found || over.signal.aborted || deps.now().getTime() + pause > end) return;
-        await deps.sleep(pause, over.signal).catch(() => undefined);
+        const left = end - deps.now().getTime();
+        if (found || over.signal.aborted || left <= 0) return;
+        // The last look is at the very end of the wait.
+        await deps.sleep(Math.min(pause, left), over.signal).catch(() => undefined);
         if (over.signal.aborted) return;
       }
     }

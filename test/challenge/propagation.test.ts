@@ -171,6 +171,21 @@ describe('waiting for a TXT value', () => {
     expect(deps.now().getTime()).toBeLessThan(deps.deadline.getTime());
   });
 
+  test('the last look is at the very end of the wait', async () => {
+    const fast = fastDeps(30);
+    const deps: Deps = {
+      ...fast,
+      sleep: async (milliseconds, signal) => {
+        await fast.sleep(milliseconds, signal);
+        if (fast.now().getTime() >= fast.deadline.getTime() - 10_000) dns.release('ns2');
+      },
+    };
+    const { dns, propagation } = await situation({ deps });
+    dns.lag('ns2', 'held');
+    add(dns, 'value');
+    await propagation.waitForTxt(NAME, 'value');
+  });
+
   test('by `resolvers` the resolvers alone are asked', async () => {
     const { dns, propagation } = await situation({ propagation: 'resolvers' });
     dns.lag('ns2', 'held');

@@ -120,6 +120,13 @@ describe('the functions in the sandbox', () => {
       // Overwritten by hand. The uploaded certificate is still there, and is bound again by its id.
       const other = makeCertificate({ names: ['www.example.com'] });
       world.cdn.purchase('www.example.com', { ...other, certType: 'upload', certName: 'by-hand' });
+      const stale = makeCertificate({ names: ['www.example.com'], notAfter: new Date('2031-01-02T03:04:05Z') });
+      // One edge is behind: what the edges serve does not tell what the CDN has.
+      world.edges[1].override('www.example.com', stale);
+      const stop = world.cdn.onChange(() => {
+        world.edges[1].override('www.example.com', undefined);
+        stop();
+      });
       const event = {
         specversion: '1.0',
         id: '5e1f9b0c-3b51-4f0e-9a55-0d3c2b1a4f6e',

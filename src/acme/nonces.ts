@@ -20,9 +20,9 @@ export interface NoncePoolOptions {
 /** Those beyond it are the oldest, which a CA forgets first. */
 const MOST_NONCES = 32;
 /** Milliseconds between two looks whether to go on waiting for a nonce that comes back. */
-const LOOK = 50;
+const LOOK = 100;
 /** Milliseconds after which a nonce is asked for, for each that is being asked for already. */
-const LONG = 250;
+const LONG = 500;
 /** Answers since the last new nonce that make another one cheap, even before anybody has waited long. */
 const MANY = 100;
 

@@ -31,8 +31,9 @@ test('twenty certificates cost the CA 7.2 requests each, directory, account and 
   expect(issued.length, JSON.stringify(tally(issued))).toBeLessThanOrEqual(7.2 * DOMAINS.length);
 
   expect(statusesOf(await world.renew(config, { payload: { force: true } }))).toEqual(RENEWED);
-  const renewed = tally(proxy.requests.slice(issued.length));
+  const again = proxy.requests.slice(issued.length);
+  expect(again.length, JSON.stringify(tally(again))).toBeLessThanOrEqual(7.2 * DOMAINS.length);
+  const renewed = tally(again);
   expect(renewed, 'the account is known').toMatchObject({ ...ORDERS, directory: 1 });
   expect(Object.keys(renewed).sort()).toEqual([...Object.keys(ORDERS), 'directory', 'newNonce'].sort());
-  expect(renewed['newNonce'], 'the rest is nonces that came back').toBeLessThanOrEqual(2);
 });

@@ -9,7 +9,7 @@ const LATER = { accessKeyId: 'STS.NLater', accessKeySecret: 'later-secret-77ab',
 let world: World;
 let oss: Oss;
 beforeAll(async () => {
-  world = await startWorld({ zones: ['example.com'] });
+  world = await startWorld({ zones: ['example.com'], pebble: { env: { PEBBLE_AUTHZREUSE: '0' } } });
   oss = await startOss({ accounts: world.accounts, buckets: { certificates: {} } });
 });
 afterAll(async () => {

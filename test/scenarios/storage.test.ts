@@ -66,11 +66,13 @@ describe('an OSS bucket as the store', () => {
   });
 
   test('F46 a wrong key is said, and nothing is issued or overwritten', async () => {
-    const domain = 'local.example.com';
+    const domain = 'wrong-key.example.com';
     const config = certificateFor(domain, {
       store: `oss://certificates/${domain}`,
       encryption: { key: '${AUTOCERT_KEY}' },
     });
+    const first = await world.renew(config, { environment: { AUTOCERT_KEY: KEY } });
+    expect(statusesOf(first)).toEqual({ [domain]: 'renewed' });
     const before = contents();
     const orders = ordersAt(world);
     const environment = { AUTOCERT_KEY: Buffer.alloc(32, 8).toString('base64') };

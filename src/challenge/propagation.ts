@@ -98,15 +98,16 @@ export function createPropagation({
       const asked = resolverFor([server], 1);
       over.signal.addEventListener('abort', () => asked.cancel(), { once: true });
       for (let pause = FIRST_POLL; ; pause = Math.min(LONGEST_POLL, pause * 1.5)) {
+        const isLast = deps.now().getTime() >= end;
         const { usable, found, said } = await askTxt(asked, name, value);
         if (over.signal.aborted) return;
         misses.set(server, usable ? 0 : (misses.get(server) ?? 0) + 1);
         if (found) lagging.delete(server);
         else lagging.set(server, said);
         if (isVisible()) over.abort();
-        const left = end - deps.now().getTime();
-        if (found || over.signal.aborted || left <= 0) return;
-        // The last look is at the very end of the wait.
+        if (found || over.signal.aborted || isLast) return;
+        // The last look is at the very end of the wait, however long the one before it took.
+        const left = Math.max(0, end - deps.now().getTime());
         await deps.sleep(Math.min(pause, left), over.signal).catch(() => undefined);
         if (over.signal.aborted) return;
       }

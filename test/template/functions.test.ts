@@ -114,16 +114,17 @@ notify: [{ channel: dingtalk, url: "\${DINGTALK_URL}", secret: "\${DINGTALK_SECR
   });
 
   test('are started by a timer each at a minute of its own, the same for the life of the stack', async () => {
-    const crons = async (stackId: string, hours: number) =>
-      resourcesOf('ALIYUN::FC3::Trigger', await evaluated({ RenewalIntervalHours: hours }, { stackId })).flatMap(
-        ({ TriggerConfig }) =>
-          isMap(TriggerConfig) && typeof TriggerConfig['cronExpression'] === 'string'
-            ? [TriggerConfig['cronExpression']]
-            : [],
+    const crons = async (stackId: string, hours: Readonly<Record<string, number>> = {}) =>
+      resourcesOf('ALIYUN::FC3::Trigger', await evaluated(hours, { stackId })).flatMap(({ TriggerConfig }) =>
+        isMap(TriggerConfig) && typeof TriggerConfig['cronExpression'] === 'string'
+          ? [TriggerConfig['cronExpression']]
+          : [],
       );
-    expect(await crons(GIVEN.stackId, 6)).toEqual(['0 42 */6 * * *', '0 12 * * * *']);
-    expect(await crons(GIVEN.stackId, 12)).toEqual(['0 42 */12 * * *', '0 12 * * * *']);
-    expect(await crons('4a6c9851-3b0f-4f5f-b4ca-a14bf692ab02', 6)).toEqual(['0 43 */6 * * *', '0 13 * * * *']);
+    const other = '4a6c9851-3b0f-4f5f-b4ca-a14bf692ab02';
+    expect(await crons(GIVEN.stackId)).toEqual(['0 42 */6 * * *', '0 12 */1 * * *']);
+    expect(await crons(GIVEN.stackId, { RenewalIntervalHours: 12 })).toEqual(['0 42 */12 * * *', '0 12 */1 * * *']);
+    expect(await crons(GIVEN.stackId, { WatchIntervalHours: 6 })).toEqual(['0 42 */6 * * *', '0 12 */6 * * *']);
+    expect(await crons(other)).toEqual(['0 43 */6 * * *', '0 13 */1 * * *']);
   });
 
   test('run one renewal and one redeployment at a time', () => {

@@ -70,12 +70,14 @@ export interface Call {
   /** With `ahead`: the function's pauses are skipped, and its clock moves by as much. */
   readonly hurries?: boolean;
   readonly onLine?: ((line: string) => void) | undefined;
+  /** Seconds after which the process is ended, whatever the function was told. Default: `context.function.timeout`. */
+  readonly endsAfter?: number;
 }
 
 export interface Instance {
   readonly pid: number;
   readonly isAlive: boolean;
-  /** Calls the handler; `context.function.timeout` ends the process. Not before the last one has answered. */
+  /** Calls the handler; its timeout ends the process. Not before the last one has answered. */
   invoke(call: Call): Promise<InvocationResult>;
   /** No instruction runs any more, and no packet is answered but by the kernel. */
   freeze(): void;
@@ -135,7 +137,7 @@ export function startInstance({ file, handler, environment, memory }: InstanceOp
     get isAlive() {
       return isAlive;
     },
-    async invoke({ event, context, ahead, hurries, onLine: listener }) {
+    async invoke({ event, context, ahead, hurries, onLine: listener, endsAfter = context.function.timeout }) {
       lines = [];
       onLine = listener;
       const called = { lines };
@@ -145,7 +147,7 @@ export function startInstance({ file, handler, environment, memory }: InstanceOp
         end = why;
         child.kill('SIGKILL');
       };
-      const timer = setTimeout(() => kill('timeout'), context.function.timeout * 1000);
+      const timer = setTimeout(() => kill('timeout'), endsAfter * 1000);
       const look = setInterval(() => {
         peak = Math.max(peak, peakOf(child));
         if (memory !== undefined && peak > memory) kill('memory');
@@ -166,7 +168,7 @@ export function startInstance({ file, handler, environment, memory }: InstanceOp
         peak = Math.max(peak, peakOf(child));
         if (answer) return { ...called, ...answer, peak };
         const milliseconds = Math.round(performance.now() - startedAt);
-        const error = errorOf(end, context.function.timeout, milliseconds, peak);
+        const error = errorOf(end, endsAfter, milliseconds, peak);
         return { ...called, result: undefined, error, peak };
       } finally {
         clearTimeout(timer);
@@ -226,12 +228,14 @@ export interface Invocation {
   };
   /** Seconds; the instance is killed when they are over. Default: 600. */
   readonly timeout?: number;
+  /** Seconds after which it is killed although it was told of `timeout`: as when its own clock stood still. */
+  readonly endsAfter?: number;
   readonly onLine?: (line: string) => void;
 }
 
 /** For a cold start whose instance is never used again. */
 export async function invoke(invocation: Invocation): Promise<InvocationResult> {
-  const { file, event, environment, credentials, timeout = 600, onLine } = invocation;
+  const { file, event, environment, credentials, timeout = 600, endsAfter, onLine } = invocation;
   const context = {
     requestId: nextRequestId(),
     credentials,
@@ -242,7 +246,7 @@ export async function invoke(invocation: Invocation): Promise<InvocationResult> 
     tracing: { spanContext: '', jaegerEndpoint: '', spanBaggages: {} },
   };
   const instance = startInstance({ file, handler: 'handler', environment });
-  const result = await instance.invoke({ event, context, onLine });
+  const result = await instance.invoke({ event, context, onLine, ...(endsAfter !== undefined && { endsAfter }) });
   await instance.end();
   return result;
 }

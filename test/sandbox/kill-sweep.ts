@@ -134,8 +134,9 @@ function failuresOf(run: Interrupted, tick: number): string[] {
   );
 }
 
-function nameOf({ at, act, seed, timeout }: Interference): string {
-  return `${at === undefined ? `timeout ${timeout} s` : `${act} ${at}`}, seed ${seed ?? 1}`;
+function nameOf({ at, act, seed, timeout, endsAfter }: Interference): string {
+  const what = timeout !== undefined ? `timeout ${timeout} s` : `ended after ${endsAfter} s`;
+  return `${at === undefined ? what : `${act} ${at}`}, seed ${seed ?? 1}`;
 }
 
 /** The accounts that the CA has, as its own log tells. */

@@ -46,8 +46,10 @@ export interface Interference {
   readonly seed?: number;
   /** Milliseconds that pass on its own clock while the process is stopped. */
   readonly stopped?: number;
-  /** Seconds until FC ends the instance. */
+  /** Seconds that FC gives the function, and tells it of. */
   readonly timeout?: number;
+  /** Seconds until FC ends the instance, of which the function knows nothing. */
+  readonly endsAfter?: number;
   /** Told of the process that has stopped itself; it waits for SIGCONT. */
   readonly onStopped?: (pid: number) => void;
 }
@@ -162,7 +164,7 @@ export function keysOf({ oss }: KillWorld, { prefix }: Pick<Case, 'prefix'>): st
 export async function runInterfered(
   world: KillWorld,
   { config, storePath, prefix, credentials }: Case,
-  { at, act, seed = 1, stopped, timeout, onStopped }: Interference = {},
+  { at, act, seed = 1, stopped, timeout, endsAfter, onStopped }: Interference = {},
 ): Promise<Interrupted> {
   const folder = await mkdtemp(join(tmpdir(), 'autocert-points-'));
   const trace = join(folder, 'trace');
@@ -188,6 +190,7 @@ export async function runInterfered(
       },
       credentials,
       ...(timeout !== undefined && { timeout }),
+      ...(endsAfter !== undefined && { endsAfter }),
       onLine: (line) => {
         const [parsed] = parseLine(line);
         if (parsed?.['sandbox'] === 'stopped') onStopped?.(Number(parsed['pid']));

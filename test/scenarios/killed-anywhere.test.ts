@@ -69,21 +69,41 @@ describe('F45 killed anywhere', () => {
     },
   );
 
-  test('F45 ended by FC at its timeout, wherever it is', { timeout: SOAK ? HOURS : 300_000 }, async () => {
-    const undisturbed = await createCase(world);
-    const { lasted } = await runInterfered(world, undisturbed);
-    await removeCase(world, undisturbed);
-    // Spread over what a run takes here and now.
-    const seconds = Array.from({ length: TIMEOUTS }, (_, index) => ((index + 0.5) / TIMEOUTS) * (lasted / 1000));
+  test('F45 ended by FC, wherever it is, at an instant that it was not told of', {
+    timeout: SOAK ? HOURS : 300_000,
+  }, async () => {
     const swept = await sweep(
       world,
-      seconds.map((timeout, index) => ({ timeout, seed: index + 1 })),
+      (await instants()).map((endsAfter, index) => ({ endsAfter, seed: index + 1 })),
+    );
+    tell('ended by FC', swept);
+    expect(swept.broken).toEqual([]);
+    expect(swept).toMatchObject({ issued: swept.needed, lost: 0, txt: 0 });
+    // The last of them may come after the run's end: it takes more or less time each time.
+    expect(swept.kills).toBeGreaterThan(TIMEOUTS / 2);
+  });
+
+  test('F45 with a timeout that is too short it ends by itself before it, or is ended: the next runs go on', {
+    timeout: SOAK ? HOURS : 300_000,
+  }, async () => {
+    const swept = await sweep(
+      world,
+      (await instants()).map((timeout, index) => ({ timeout, seed: index + 1 })),
     );
     tell('timeout of FC', swept);
     expect(swept.broken).toEqual([]);
     expect(swept).toMatchObject({ issued: swept.needed, lost: 0, txt: 0 });
-    expect(swept.kills).toBeGreaterThan(0);
+    // From its timeout a run knows what does not fit: it opens no order that it could not finish.
+    expect(swept.orders).toBe(swept.needed);
   });
+
+  /** Seconds, spread over what a run takes here and now. */
+  async function instants(): Promise<number[]> {
+    const undisturbed = await createCase(world);
+    const { lasted } = await runInterfered(world, undisturbed);
+    await removeCase(world, undisturbed);
+    return Array.from({ length: TIMEOUTS }, (_, index) => ((index + 0.5) / TIMEOUTS) * (lasted / 1000));
+  }
 });
 
 /** A run of one certificate ended at the point, and the timer's next one. */

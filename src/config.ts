@@ -68,7 +68,11 @@ export interface NotifyConfig {
 
 /** The whole configuration, complete and normalised. Durations are in milliseconds. */
 export interface Config {
-  readonly acme: CertificateAuthority & { readonly fallback: readonly CertificateAuthority[] };
+  /** `concurrency`: orders under way at once. */
+  readonly acme: CertificateAuthority & {
+    readonly concurrency: number;
+    readonly fallback: readonly CertificateAuthority[];
+  };
   readonly challenge: ChallengeConfig;
   /** `resolvers`: as `dns.Resolver.setServers` takes them. */
   readonly dns: { readonly resolvers: readonly string[]; readonly propagation: 'authoritative' | 'resolvers' };
@@ -147,11 +151,11 @@ function ordered(first: readonly ConfigProblem[], rest: readonly ConfigProblem[]
 function toConfig(parsed: ParsedConfig, files: ReadonlyMap<string, string>, givenRegion: string | undefined): Config {
   const region = parsed.region ?? givenRegion;
   const inRegion = (origin: (region: string) => string) => (region === undefined ? undefined : origin(region));
-  const { fallback, ...primary } = parsed.acme;
+  const { fallback, concurrency, ...primary } = parsed.acme;
   const acme = toAuthority(primary, files, { contact: parsed.acme.contact, caBundle: undefined });
   return {
     ...parsed,
-    acme: { ...acme, fallback: fallback.map((ca) => toAuthority(ca, files, acme)) },
+    acme: { ...acme, concurrency, fallback: fallback.map((ca) => toAuthority(ca, files, acme)) },
     challenge: toChallenge(parsed.challenge),
     certificates: parsed.certificates.map(toCertificate),
     discover: parsed.discover,

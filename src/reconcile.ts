@@ -79,8 +79,6 @@ interface RunContext {
 
 /** Milliseconds that an order takes at least: with less left, none is begun. */
 const ORDER_TAKES = 20_000;
-/** Orders under way at once. */
-const ORDERS_AT_ONCE = 8;
 /** Certificates looked at at once: each opens a connection to every edge of its domains. */
 const LOOKS_AT_ONCE = 50;
 /** The lease outlives the deadline by the margin in which a run writes its records. */
@@ -217,7 +215,7 @@ async function act(planned: readonly (Plan | Outcome)[], index: Index, context: 
       const records = new Map((await readIndex(store)).records);
       for (const plan of planned.filter(isPlan)) records.set(plan.spec.name, plan.record);
       await writeIndex(store, { working: [...unseen, ...work.map(({ spec }) => spec.name)], records });
-      const slots = pLimit(ORDERS_AT_ONCE);
+      const slots = pLimit(context.config.acme.concurrency);
       await Promise.all(
         [...work].sort(endsFirst).map(async (plan) => {
           const { outcome, record } = await reconcileOne(plan, lease, slots, holding);

@@ -14,6 +14,8 @@ export interface NoncePool {
 export interface NoncePoolOptions {
   /** Asks the CA: RFC 8555 section 7.2. */
   fresh(): Promise<string>;
+  /** Requests that are certain to come. */
+  toCome(): number;
   readonly deps: Pick<Deps, 'sleep'>;
 }
 
@@ -23,23 +25,32 @@ const MOST_NONCES = 32;
 const LOOK = 100;
 /** Milliseconds after which a nonce is asked for, for each that is being asked for already. */
 const LONG = 500;
-/** Answers since the last new nonce that make another one cheap, even before anybody has waited long. */
+/** With as many under way the wait has to be so many times as long: Let's Encrypt allows bursts of ten. */
+const ENOUGH = 8;
+const PATIENCE = 20;
+/** A new nonce for so many requests, those had and those certain to come, is cheap: then nobody waits for one that comes back. */
 const MANY = 100;
 
 /**
  * The nonces of one CA during one run (RFC 8555 section 6.5). Each answer brings one, so as many are on their way back as
- * requests are under way: near a CA one of them is here before new-nonce would answer, and a request is saved. Far from it
- * as many are asked for, one after the other, as keep the requests from waiting long for one.
+ * requests are under way: near a CA one of them is here before new-nonce would answer, and a request is saved. Where there is
+ * much to do a share of one in a hundred is spent on more of them at once; far from the CA as many are asked for, one after
+ * the other, as keep the requests from waiting long for one.
  */
-export function createNoncePool({ fresh, deps }: NoncePoolOptions): NoncePool {
+export function createNoncePool({ fresh, toCome, deps }: NoncePoolOptions): NoncePool {
   const kept: string[] = [];
   const waiting: ((nonce: string) => void)[] = [];
   let underWay = 0;
   let asking = 0;
+  let asked = 0;
   let answers = 0;
 
+  function isCheap(): boolean {
+    return Math.max(asked, 1) * MANY <= answers + toCome();
+  }
+
   async function ask(): Promise<string> {
-    answers = 0;
+    asked += 1;
     asking += 1;
     try {
       return await fresh();
@@ -54,14 +65,17 @@ export function createNoncePool({ fresh, deps }: NoncePoolOptions): NoncePool {
       give = resolve;
     });
     waiting.push(give);
-    for (let waited = 0; waited < LONG * (1 + asking); ) {
+    const isOver = (waited: number) => {
+      return waited >= LONG * (1 + asking) * (underWay + asking < ENOUGH ? 1 : PATIENCE);
+    };
+    for (let waited = 0; !isOver(waited); ) {
       const arrived = new AbortController();
       const isLate = deps.sleep(LOOK, arrived.signal).catch(() => {});
       const nonce = await Promise.race([brought, isLate]);
       arrived.abort();
       if (nonce !== undefined) return nonce;
       waited += LOOK;
-      if (asking === 0 && answers >= MANY) break;
+      if (isCheap()) break;
     }
     const place = waiting.indexOf(give);
     // It may have come in the very moment in which the wait ended.
@@ -72,7 +86,7 @@ export function createNoncePool({ fresh, deps }: NoncePoolOptions): NoncePool {
 
   return {
     async take() {
-      return kept.pop() ?? (await (underWay + asking > 0 ? waitOrAsk() : ask()));
+      return kept.pop() ?? (await (underWay + asking > 0 && !isCheap() ? waitOrAsk() : ask()));
     },
     keep(nonce) {
       if (nonce === undefined) return;

@@ -15,7 +15,7 @@ export interface Requester {
   post<T>(
     url: string,
     payload: object | null,
-    call: Pick<Call<T>, 'purpose' | 'read' | 'accept' | 'repeatsAfterLostAnswer'>,
+    call: Pick<Call<T>, 'purpose' | 'read' | 'accept' | 'repeatsAfterLostAnswer' | 'begins'>,
   ): Promise<T>;
   problemContext(): Pick<ProblemContext, 'caaIdentities'>;
   readonly deps: Deps;
@@ -45,6 +45,7 @@ export async function newOrder(requester: Requester, newOrderUrl: string, reques
   };
   const { url, opened } = await requester.post(newOrderUrl, payload, {
     purpose: 'open the order',
+    begins: true,
     // An order that was opened and whose URL was lost is one wasted; more than one is too many.
     repeatsAfterLostAnswer: 1,
     read: (answer) => {

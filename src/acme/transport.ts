@@ -5,6 +5,7 @@ import { type Answer, createAgent, exchange, NoAnswer } from './https.ts';
 import { createNoncePool } from './nonces.ts';
 import { AcmeProblem, PROBLEM_NAMESPACE, type ProblemContext, parseProblem } from './problem.ts';
 import { parseRetryAfter, retryAfterInText } from './retryafter.ts';
+import { createWindow } from './window.ts';
 
 export interface TransportOptions {
   readonly directoryUrl: string;
@@ -40,6 +41,8 @@ export interface Call<T> {
   readonly attempts?: number;
   /** Whether to wait as long as Retry-After says, if the deadline allows. Default true. */
   readonly patient?: boolean;
+  /** It begins an order: it waits until no request of an order under way does. Default false. */
+  readonly begins?: boolean;
   readonly externalAccountBinding?: boolean;
 }
 
@@ -53,8 +56,8 @@ const USER_AGENT = 'aliyun-cdn-autocert (acme-client; Node.js)';
 /** At 90 % of refused nonces one request in a billion needs more. */
 const MOST_BAD_NONCES = 200;
 const MOST_WAITS = 20;
-/** A hundred authorizations read at once must not become a hundred new nonces: Let's Encrypt allows bursts of ten. */
-const MOST_AT_ONCE = 8;
+/** At 100 ms a request these are 160 a second: Let's Encrypt allows 250 (https://letsencrypt.org/docs/rate-limits/). */
+const MOST_AT_ONCE = 16;
 /** Milliseconds. */
 const FIRST_BACKOFF = 1000;
 const LONGEST_BACKOFF = 30_000;
@@ -62,6 +65,8 @@ const LONGEST_BACKOFF = 30_000;
 type Outcome<T> =
   | { readonly kind: 'done'; readonly value: T }
   | { readonly kind: 'badNonce'; readonly error: AutocertError }
+  /** The CA has too much to do: 429, 503 or `rateLimited`. It has not acted. */
+  | { readonly kind: 'busy'; readonly error: AutocertError }
   /** Certainly not acted upon, or harmless to repeat, or a lost answer. */
   | { readonly kind: 'failed'; readonly error: AutocertError; readonly lost: boolean }
   | { readonly kind: 'final'; readonly error: AutocertError };
@@ -71,12 +76,18 @@ export function createTransport(options: TransportOptions): Transport {
   const { deps, signal } = options;
   const agent = createAgent(options.caBundle);
   const origins = new Set([checkedUrl(options.directoryUrl).origin, ...(options.allowedOrigins ?? [])]);
-  const nonces = createNoncePool({ fresh: freshNonce, deps });
-  const inSlot = createSlots(MOST_AT_ONCE);
+  const window = createWindow({ most: MOST_AT_ONCE, deps });
+  const nonces = createNoncePool({ fresh: freshNonce, toCome: () => window.toCome, deps });
+
+  function inWindow<T>(request: Call<T>, send: () => Promise<Outcome<T>>): Promise<Outcome<T>> {
+    const { begins = false, patient = true } = request;
+    const judge = ({ kind }: Outcome<T>) => (kind === 'done' ? 'taken' : kind === 'busy' ? 'refused' : undefined);
+    return window.run({ send, judge, begins, patient });
+  }
 
   async function repeat<T>(
     request: Call<T>,
-    run: (once: () => Promise<Outcome<T>>) => Promise<Outcome<T>>,
+    run: (request: Call<T>, once: () => Promise<Outcome<T>>) => Promise<Outcome<T>>,
   ): Promise<T> {
     const url = target(request.url);
     const attempts = request.attempts ?? 6;
@@ -87,7 +98,7 @@ export function createTransport(options: TransportOptions): Transport {
     let last: AutocertError | undefined;
     for (;;) {
       if (timeLeft(deps) === 0 || signal?.aborted === true) throw last ?? outOfTime(request.purpose, signal?.reason);
-      const outcome = await run(() => attempt(url, request));
+      const outcome = await run(request, () => attempt(url, request));
       if (outcome.kind === 'done') return outcome.value;
       last = outcome.error;
       if (outcome.kind === 'final') throw last;
@@ -96,7 +107,7 @@ export function createTransport(options: TransportOptions): Transport {
         if (badNonces >= MOST_BAD_NONCES) throw last;
         continue;
       }
-      if (outcome.lost) losses += 1;
+      if (outcome.kind === 'failed' && outcome.lost) losses += 1;
       if (losses > (request.repeatsAfterLostAnswer ?? attempts)) throw last;
       const until = last.retryAfter?.getTime();
       let wait: number;
@@ -159,7 +170,9 @@ export function createTransport(options: TransportOptions): Transport {
     const error = refusal(answer, request);
     if (error instanceof AcmeProblem && error.code === 'ACME_BAD_NONCE') return { kind: 'badNonce', error };
     if (answer.status === 429 || answer.status === 503 || error.code === 'ACME_RATE_LIMITED') {
-      return { kind: 'failed', error, lost: false };
+      // A limit concerns this request; a CA that is out of service, all of them.
+      if (answer.status === 503 && error.retryAfter) window.pause(error.retryAfter);
+      return { kind: 'busy', error };
     }
     return answer.status >= 500 ? { kind: 'failed', error, lost: true } : { kind: 'final', error };
   }
@@ -203,8 +216,8 @@ export function createTransport(options: TransportOptions): Transport {
       if (nonce === undefined) throw invalidAnswer(url, 'gave no Replay-Nonce', true);
       return nonce;
     };
-    // Not in a slot of its own: the request that needs the nonce holds one.
-    return await repeat({ method: 'HEAD', url, purpose, read }, (once) => once());
+    // Needs no room of its own: the request that needs the nonce has it.
+    return await repeat({ method: 'HEAD', url, purpose, read }, (_, once) => once());
   }
 
   function target(text: string): URL {
@@ -219,30 +232,12 @@ export function createTransport(options: TransportOptions): Transport {
   }
 
   async function call<T>(request: Call<T>): Promise<T> {
-    // Before a slot is taken: reading the directory needs one, and eight requests that wait for a ninth never end.
+    // Before there is room for it: reading the directory needs some, and those that wait for it would have it all.
     if (request.sign !== undefined) await options.newNonceUrl();
-    return await repeat(request, inSlot);
+    return await repeat(request, inWindow);
   }
 
   return { call, close: () => agent.destroy() };
-}
-
-/** Runs at most `size` at once; the others wait in the order they came. */
-function createSlots(size: number): <T>(run: () => Promise<T>) => Promise<T> {
-  const waiting: (() => void)[] = [];
-  let taken = 0;
-  return async (run) => {
-    if (taken < size) taken += 1;
-    else await new Promise<void>((resolve) => waiting.push(resolve));
-    try {
-      return await run();
-    } finally {
-      // The slot goes straight to the next one in line, so that nobody overtakes it.
-      const next = waiting.shift();
-      if (next === undefined) taken -= 1;
-      else next();
-    }
-  };
 }
 
 /** `Deps.sleep` that ends in our own error when the signal aborts. */

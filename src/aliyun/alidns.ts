@@ -1,8 +1,8 @@
 import * as v from 'valibot';
-import type { Deps } from '../deps.ts';
+import { type Deps, timeLeft } from '../deps.ts';
 import { type CallLimiter, createCallLimiter } from '../ratelimit.ts';
 import { digits, list, readAnswer } from './answer.ts';
-import { hasApiCode } from './errors.ts';
+import { AliyunError, hasApiCode } from './errors.ts';
 import { allPages } from './pages.ts';
 import type { Rpc, RpcCall } from './rpc.ts';
 
@@ -38,6 +38,8 @@ const WRITES_PER_SECOND = 30;
 const READS_PER_SECOND = 50;
 /** Milliseconds between two writes to one zone: sooner, and it is LastOperationNotFinished. */
 const BETWEEN_WRITES = 500;
+/** Milliseconds until a record is seen everywhere and has been taken away again, at least: with less left, none is added. */
+const ADDITION_TAKES = 15_000;
 /** Seconds; the least of the free edition. */
 const TTL = '600';
 
@@ -106,7 +108,7 @@ export function createAlidns({ rpc, endpoint, deps }: AlidnsOptions): Alidns {
       try {
         const { DomainName, RR, Type, Value } = record;
         const parameters = { DomainName, RR, Type, Value, TTL };
-        const answer = await inTurn(DomainName, () => call(action, parameters, writes));
+        const answer = await inTurn(DomainName, 'additions', () => call(action, parameters, writes));
         return readAnswer(v.object({ RecordId: digits }), answer, action).RecordId;
       } catch (error) {
         if (!hasApiCode(error, 'DomainRecordDuplicate')) throw error;
@@ -118,7 +120,7 @@ export function createAlidns({ rpc, endpoint, deps }: AlidnsOptions): Alidns {
 
     async deleteDomainRecord({ DomainName, RecordId }) {
       try {
-        await inTurn(DomainName, () => call('DeleteDomainRecord', { RecordId }, writes, true));
+        await inTurn(DomainName, 'deletions', () => call('DeleteDomainRecord', { RecordId }, writes, true));
       } catch (error) {
         if (!hasApiCode(error, 'DomainRecordNotBelongToUser')) throw error;
       }
@@ -126,25 +128,62 @@ export function createAlidns({ rpc, endpoint, deps }: AlidnsOptions): Alidns {
   };
 }
 
-/** One write to a zone after the other, and a pause in between. */
-function createTurns(deps: Pick<Deps, 'now' | 'sleep'>) {
-  const lastOf = new Map<string, Promise<unknown>>();
-  const endedAt = new Map<string, number>();
+/** The writes that wait for their turn at one zone. None of them ever rejects. */
+interface Zone {
+  readonly deletions: (() => Promise<void>)[];
+  readonly additions: (() => Promise<void>)[];
+  isBusy: boolean;
+  /** Of the last write, milliseconds. */
+  endedAt: number;
+}
 
-  return <T>(zone: string, write: () => Promise<T>): Promise<T> => {
-    const turn = (lastOf.get(zone) ?? Promise.resolve()).then(async () => {
-      const pause = (endedAt.get(zone) ?? Number.NEGATIVE_INFINITY) + BETWEEN_WRITES - deps.now().getTime();
+/**
+ * One write to a zone after the other, and a pause in between. Deletions go first: a zone in which many certificates have
+ * their records then holds few at once, and the certificates that were begun first are done first. An addition whose turn
+ * comes too late is refused before it is made.
+ */
+function createTurns(deps: Pick<Deps, 'now' | 'sleep' | 'deadline'>) {
+  const zones = new Map<string, Zone>();
+
+  async function pump(zone: Zone): Promise<void> {
+    zone.isBusy = true;
+    while (zone.deletions.length + zone.additions.length > 0) {
+      if (timeLeft(deps) < ADDITION_TAKES) await Promise.all(zone.additions.splice(0).map((refused) => refused()));
+      const pause = zone.endedAt + BETWEEN_WRITES - deps.now().getTime();
       if (pause > 0) await deps.sleep(pause);
-      try {
-        return await write();
-      } finally {
-        endedAt.set(zone, deps.now().getTime());
-      }
+      const next = zone.deletions.shift() ?? zone.additions.shift();
+      await next?.();
+    }
+    zone.isBusy = false;
+  }
+
+  return <T>(name: string, kind: 'deletions' | 'additions', write: () => Promise<T>): Promise<T> => {
+    const zone = zones.get(name) ?? { deletions: [], additions: [], isBusy: false, endedAt: Number.NEGATIVE_INFINITY };
+    zones.set(name, zone);
+    return new Promise((resolve, reject) => {
+      zone[kind].push(async () => {
+        try {
+          if (kind === 'additions' && timeLeft(deps) < ADDITION_TAKES) throw tooLate(name);
+          resolve(
+            await write().finally(() => {
+              zone.endedAt = deps.now().getTime();
+            }),
+          );
+        } catch (error) {
+          reject(error);
+        }
+      });
+      if (!zone.isBusy) pump(zone).catch(reject);
     });
-    lastOf.set(
-      zone,
-      turn.catch(() => undefined),
-    );
-    return turn;
   };
+}
+
+function tooLate(zone: string): AliyunError {
+  return new AliyunError({
+    code: 'DEADLINE_REACHED',
+    message: `AddDomainRecord: the turn of this record in the zone ${zone} comes too late for this run`,
+    retryable: false,
+    remedy: 'Nothing, if the next run does it. If it happens often, give the function a longer timeout.',
+    action: 'AddDomainRecord',
+  });
 }

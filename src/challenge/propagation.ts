@@ -39,8 +39,10 @@ const DEEPEST = 8;
 const QUERY_TIMEOUT = 2_000;
 /** After this many queries in a row without a usable answer a server is left out. */
 const SILENT_AFTER = 3;
-const FIRST_POLL = 500;
+/** Milliseconds. What has waited long is asked for less often, so that the wait is longer than it need be by a fifth at most. */
+const SHORTEST_POLL = 500;
 const LONGEST_POLL = 5_000;
+const POLL_SHARE = 1 / 5;
 
 /** The name exists not, or has no record of the type: an answer. Everything else is the lack of one. */
 const NO_RECORD = new Set(['ENOTFOUND', 'ENODATA']);
@@ -75,15 +77,16 @@ export function createPropagation({
       } catch (error) {
         const code = errnoOf(error);
         if (NO_RECORD.has(code)) return [];
-        if (attempt >= 3 || timeLeft(deps) < FIRST_POLL) throw lookupFailed(name, type, code);
-        await deps.sleep(FIRST_POLL);
+        if (attempt >= 3 || timeLeft(deps) < SHORTEST_POLL) throw lookupFailed(name, type, code);
+        await deps.sleep(SHORTEST_POLL);
       }
     }
   }
 
   async function waitForTxt(name: string, value: string): Promise<void> {
     const servers = dns.propagation === 'resolvers' ? resolver.getServers() : await authoritativeServers(name);
-    const end = Math.min(deps.now().getTime() + patience, deps.deadline.getTime() - reserve);
+    const began = deps.now().getTime();
+    const end = Math.min(began + patience, deps.deadline.getTime() - reserve);
     /** What each server without the value said last. */
     const lagging = new Map(servers.map((server) => [server, 'has not been asked']));
     const over = new AbortController();
@@ -97,7 +100,8 @@ export function createPropagation({
     async function watch(server: string): Promise<void> {
       const asked = resolverFor([server], 1);
       over.signal.addEventListener('abort', () => asked.cancel(), { once: true });
-      for (let pause = FIRST_POLL; ; pause = Math.min(LONGEST_POLL, pause * 1.5)) {
+      for (;;) {
+        // The last look begins when the wait is over, not before.
         const isLast = deps.now().getTime() >= end;
         const { usable, found, said } = await askTxt(asked, name, value);
         if (over.signal.aborted) return;
@@ -106,9 +110,9 @@ export function createPropagation({
         else lagging.set(server, said);
         if (isVisible()) over.abort();
         if (found || over.signal.aborted || isLast) return;
-        // The last look is at the very end of the wait, however long the one before it took.
-        const left = Math.max(0, end - deps.now().getTime());
-        await deps.sleep(Math.min(pause, left), over.signal).catch(() => undefined);
+        const now = deps.now().getTime();
+        const pause = Math.min(LONGEST_POLL, Math.max(SHORTEST_POLL, (now - began) * POLL_SHARE));
+        await deps.sleep(Math.max(0, Math.min(pause, end - now)), over.signal).catch(() => undefined);
         if (over.signal.aborted) return;
       }
     }

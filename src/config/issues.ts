@@ -71,6 +71,7 @@ function toProblem(issue: v.BaseIssue<unknown>, path: Path, tree: Tree): ConfigP
 const TYPES: Readonly<Record<string, string>> = {
   string: 'a text',
   number: 'a number',
+  integer: 'a whole number',
   boolean: 'true or false',
   array: 'a list',
   strict_object: 'a map',

@@ -193,6 +193,8 @@ export const ConfigSchema = map({
     directoryUrl: v.optional(authority.directoryUrl, 'letsencrypt'),
     contact,
     termsOfServiceAgreed: v.optional(termsOfServiceAgreed, true),
+    /** Certificates that are issued at once. */
+    concurrency: v.optional(v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(1000)), 100),
     fallback: v.optional(
       v.array(
         map({

@@ -2,7 +2,13 @@ import { expect, test } from 'vitest';
 import { createNoncePool } from '../../src/acme/nonces.ts';
 
 /** Sleeps end when the test says so; new nonces are n1, n2, ... and come when `isThere` has. */
-function situation(isThere: Promise<void> = Promise.resolve()) {
+function situation({
+  isThere = Promise.resolve(),
+  toCome = 0,
+}: {
+  readonly isThere?: Promise<void>;
+  readonly toCome?: number;
+} = {}) {
   const sleeping: (() => void)[] = [];
   let asked = 0;
   const pool = createNoncePool({
@@ -12,6 +18,7 @@ function situation(isThere: Promise<void> = Promise.resolve()) {
       await isThere;
       return nonce;
     },
+    toCome: () => toCome,
     deps: {
       sleep: (_, signal) =>
         new Promise((resolve, reject) => {
@@ -57,7 +64,7 @@ test('after five looks in vain one is asked for, and while it is, the others go 
   const isThere = new Promise<void>((resolve) => {
     arrive = resolve;
   });
-  const { pool, asked, wait } = situation(isThere);
+  const { pool, asked, wait } = situation({ isThere });
   pool.sent();
   const both = [pool.take(), pool.take()];
   await wait(4);
@@ -70,17 +77,45 @@ test('after five looks in vain one is asked for, and while it is, the others go 
   expect(asked()).toBe(1);
 });
 
-test('after a hundred answers another one is asked for at the first look', async () => {
-  const { pool, asked, wait } = situation();
-  for (let nth = 0; nth < 100; nth += 1) {
+test('a new nonce for each hundred requests, had or certain to come, is cheap, and nobody waits for one of those', async () => {
+  const { pool, asked } = situation({ toCome: 100 });
+  for (let nth = 0; nth < 99; nth += 1) {
     pool.sent();
     pool.answered();
   }
   pool.sent();
+  const taken = [pool.take(), pool.take(), pool.take()];
+  expect(asked(), '199 requests, and the first nonce is nobody’s choice').toBe(2);
+  pool.answered();
+  pool.sent();
+  taken.push(pool.take());
+  expect(asked(), '200 requests').toBe(3);
+  pool.keep('came-back');
+  expect((await Promise.all(taken)).sort()).toEqual(['came-back', 'n1', 'n2', 'n3']);
+});
+
+test('with eight under way nobody asks for one because the wait is long', async () => {
+  const { pool, asked, wait } = situation();
+  for (let nth = 0; nth < 8; nth += 1) pool.sent();
   const taken = pool.take();
+  await wait(20);
+  expect(asked()).toBe(0);
+  pool.answered();
   await wait(1);
   expect(await taken).toBe('n1');
-  expect(asked()).toBe(1);
+});
+
+test('who waits for one that comes back looks anew whether another one is cheap by now', async () => {
+  const { pool, asked, wait } = situation();
+  pool.sent();
+  const taken = pool.take();
+  expect(asked()).toBe(0);
+  for (let nth = 0; nth < 100; nth += 1) {
+    pool.sent();
+    pool.answered();
+  }
+  await wait(1);
+  expect(await taken).toBe('n1');
 });
 
 test('no nonce is given out twice, also not the one that comes in the moment in which a wait ends', async () => {

@@ -4,7 +4,7 @@ import { describe, expect, onTestFinished, test } from 'vitest';
 import { openAcme } from '../../src/acme.ts';
 import { makeCa } from '../sandbox/certificates.ts';
 import { freePorts } from '../sandbox/ports.ts';
-import { manualDeps } from './deps.ts';
+import { manualDeps, realDeps } from './deps.ts';
 import {
   change,
   cutAnswer,
@@ -244,8 +244,8 @@ describe('a CA in trouble', () => {
 });
 
 describe('nonces', () => {
-  test('A12 a hundred identifiers cost no more than eight new nonces, and never more than eight requests at once', async () => {
-    const { ca, acme } = await hostileSession();
+  test('A12 a hundred identifiers cost no more than eight new nonces', async () => {
+    const { ca, acme } = await hostileSession({ deps: realDeps() });
     const account = await register(acme);
     const identifiers = Array.from({ length: 100 }, (_, index) => `host-${index}.example.com`);
     await validOrder(account, identifiers);

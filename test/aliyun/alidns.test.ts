@@ -112,6 +112,42 @@ describe('records', () => {
     await expect(alidns.addDomainRecord({ ...NAME, Value: 'two' })).rejects.toMatchObject({ code: 'DEADLINE_REACHED' });
   });
 
+  test('a deletion goes before the additions that wait for their turn at the zone', async () => {
+    const { server, alidns } = await situation({ 'example.com': [], 'example.net': [] });
+    const RecordId = await alidns.addDomainRecord({ ...NAME, Value: 'first' });
+    await Promise.all([
+      ...['a', 'b', 'c'].map((Value) => alidns.addDomainRecord({ ...NAME, Value })),
+      alidns.addDomainRecord({ ...NAME, DomainName: 'example.net', Value: 'in another zone' }),
+      alidns.deleteDomainRecord({ DomainName: 'example.com', RecordId }),
+    ]);
+    const written = server.calls.map(({ action, parameters }) => parameters['Value'] ?? action);
+    expect(written.filter((what) => what !== 'in another zone')).toEqual([
+      'first',
+      'DeleteDomainRecord',
+      'a',
+      'b',
+      'c',
+    ]);
+  });
+
+  test('an addition whose turn comes too late for the run is not made, takes nobody’s time, and deletions go on', async () => {
+    const { server, alidns, deps } = await situation({ 'example.com': [] });
+    const ids = [];
+    for (const Value of ['a', 'b']) ids.push(await alidns.addDomainRecord({ ...NAME, Value }));
+    await deps.sleep(deps.deadline.getTime() - deps.now().getTime() - 16_000);
+    const additions = Array.from({ length: 50 }, (_, nth) => alidns.addDomainRecord({ ...NAME, Value: `late-${nth}` }));
+    const deletions = ids.map((RecordId) => alidns.deleteDomainRecord({ DomainName: 'example.com', RecordId }));
+    const settled = await Promise.allSettled(additions);
+    await Promise.all(deletions);
+    const made = settled.filter(({ status }) => status === 'fulfilled').length;
+    // Of two turns a second those of one second at most: the deletions had the first of them.
+    expect(made).toBeLessThanOrEqual(2);
+    expect(server.callsOf('AddDomainRecord')).toHaveLength(2 + made);
+    for (const one of settled)
+      if (one.status === 'rejected') expect(one.reason).toMatchObject({ code: 'DEADLINE_REACHED' });
+    expect(deps.now().getTime()).toBeLessThan(deps.deadline.getTime() - 10_000);
+  });
+
   test('a failed write does not stop the next one to the zone', async () => {
     const { server, alidns } = await situation({ 'example.com': [] });
     server.intercept(({ action, nth }) =>

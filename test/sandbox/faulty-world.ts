@@ -36,9 +36,12 @@ const HOUR = 3_600_000;
 const PAST = '2026-01-01T00:00:00.000Z';
 
 /** No authorization is used a second time, and no good nonce is refused: what goes wrong is what the test does. */
-export async function startFaultyWorld(pebble: Omit<PebbleOptions, 'dnsServer'> = {}): Promise<FaultyWorld> {
+export async function startFaultyWorld(
+  pebble: Omit<PebbleOptions, 'dnsServer'> = {},
+  zones: readonly string[] = ['example.com'],
+): Promise<FaultyWorld> {
   const env = { PEBBLE_AUTHZREUSE: '0', PEBBLE_WFE_NONCEREJECT: '0', ...pebble.env };
-  const world = await startWorld({ zones: ['example.com'], pebble: { ...pebble, env } });
+  const world = await startWorld({ zones, pebble: { ...pebble, env } });
   const proxy = await startFaultProxy(world.pebble);
   return {
     world,

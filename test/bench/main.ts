@@ -11,11 +11,18 @@ import { chart } from './chart.ts';
 import { cold } from './cold.ts';
 import type { Figure, Scale } from './figures.ts';
 import { idle } from './idle.ts';
+import { latency } from './latency.ts';
 import { pushes } from './pushes.ts';
 import { requests } from './requests.ts';
 import { table } from './table.ts';
 
-const SECTIONS: Readonly<Record<string, (scale: Scale) => Promise<Figure[]>>> = { requests, cold, idle, pushes };
+const SECTIONS: Readonly<Record<string, (scale: Scale) => Promise<Figure[]>>> = {
+  requests,
+  latency,
+  cold,
+  idle,
+  pushes,
+};
 const JSON_FILE = new URL('./bench.json', import.meta.url);
 const CHART_FILE = new URL('./bench.svg', import.meta.url);
 

@@ -19,6 +19,8 @@ export interface Where {
   /** Takes TXT records: test/bench/record-server.ts. */
   readonly recordsUrl: string;
   readonly resolver: string;
+  /** The records are seen late: it looks for them at the resolver, as it does by itself. lego only. */
+  readonly waitsForDns?: boolean;
   /** The peer's own, to be made. */
   readonly folder: string;
 }
@@ -51,12 +53,15 @@ async function lego(): Promise<Peer> {
   const { stdout } = await run(program, ['--version']);
   return {
     name: `lego ${/\d+\.\d+(\.\d+)?/.exec(stdout)?.[0]}`,
-    async issue(domains, { directoryUrl, caBundlePath, recordsUrl, resolver, folder }) {
+    async issue(domains, { directoryUrl, caBundlePath, recordsUrl, resolver, waitsForDns = false, folder }) {
       await mkdir(folder, { recursive: true });
       const env = { PATH: process.env['PATH'], LEGO_CA_CERTIFICATES: caBundlePath, HTTPREQ_ENDPOINT: recordsUrl };
       const common = ['--accept-tos', '--email', ACCOUNT, '--server', directoryUrl, '--path', folder];
-      // Its own look at the name servers needs them on port 53.
-      const dns = ['--dns', 'httpreq', '--dns.resolvers', resolver, '--dns.propagation-wait', '1ms'];
+      // Its own look at the authoritative name servers needs them on port 53.
+      const propagation = waitsForDns
+        ? ['--dns.propagation-disable-ans', '--dns.propagation-rns']
+        : ['--dns.propagation-wait', '1ms'];
+      const dns = ['--dns', 'httpreq', '--dns.resolvers', resolver, ...propagation];
       for (const domain of domains) {
         const command = ['--domains', domain, '--key-type', 'ec256', 'run', '--profile', 'default'];
         await run(program, [...common, ...dns, ...command], { env });

@@ -11,6 +11,7 @@ import { type Edge, startEdge } from './edge.ts';
 import { type InvocationResult, invoke } from './fc.ts';
 import { createKms } from './kms.ts';
 import { type Pebble, type PebbleOptions, startPebble } from './pebble.ts';
+import type { Product } from './product.ts';
 import type { Account } from './rpc-account.ts';
 import { type RpcServer, startRpcServer } from './rpc-server.ts';
 
@@ -73,15 +74,26 @@ export interface WorldOptions {
   readonly zones: readonly string[];
   /** The clock of the cloud API. Default: the real one. */
   readonly now?: () => Date;
+  /** Calls a second that the CDN's API takes of each action. Default: the documented numbers. */
+  readonly cdnCallsPerSecond?: number;
 }
 
-export async function startWorld({ pebble: pebbleOptions, zones, now }: WorldOptions): Promise<World> {
+export async function startWorld({
+  pebble: pebbleOptions,
+  zones,
+  now,
+  cdnCallsPerSecond,
+}: WorldOptions): Promise<World> {
   const dns = await startDns({ zones: Object.fromEntries(zones.map((zone) => [zone, []])) });
   const pebble = await startPebble({ ...pebbleOptions, dnsServer: dns.resolver });
   const cdn = createCdn();
   const alidns = createAlidns({ dns });
   const accounts: Account[] = [{ ...CREDENTIALS, userId: '1234567890123456' }];
-  const products = [cdn, alidns, createKms([{ keyId: KMS_KEY }])];
+  const products = [
+    cdnCallsPerSecond === undefined ? cdn : withRate(cdn, cdnCallsPerSecond),
+    alidns,
+    createKms([{ keyId: KMS_KEY }]),
+  ];
   const rpc = await startRpcServer({ products, accounts, ...(now && { now }) });
   const edges = [await startEdge({ name: 'edge-a', cdn }), await startEdge({ name: 'edge-b', cdn })] as const;
   const storePath = await mkdtemp(join(tmpdir(), 'autocert-store-'));
@@ -134,6 +146,11 @@ export async function startWorld({ pebble: pebbleOptions, zones, now }: WorldOpt
       await rm(storePath, { recursive: true, force: true });
     },
   };
+}
+
+function withRate(product: Product, callsPerSecond: number): Product {
+  const actions = Object.entries(product.actions).map(([name, action]) => [name, { ...action, callsPerSecond }]);
+  return { ...product, actions: Object.fromEntries(actions) };
 }
 
 function reportOf({ lines, error }: InvocationResult): RunReport {

@@ -28,13 +28,13 @@ const LONG = 500;
 /** With as many under way the wait has to be so many times as long: Let's Encrypt allows bursts of ten. */
 const ENOUGH = 8;
 const PATIENCE = 20;
-/** A new nonce for so many requests, those had and those certain to come, is cheap: then nobody waits for one that comes back. */
-const MANY = 100;
+/** A new nonce for so many requests, those had and those certain to come, is cheap: nobody waits for one that comes back. */
+const MANY = 50;
 
 /**
  * The nonces of one CA during one run (RFC 8555 section 6.5). Each answer brings one, so as many are on their way back as
  * requests are under way: near a CA one of them is here before new-nonce would answer, and a request is saved. Where there is
- * much to do a share of one in a hundred is spent on more of them at once; far from the CA as many are asked for, one after
+ * much to do a share of one in fifty is spent on more of them at once; far from the CA as many are asked for, one after
  * the other, as keep the requests from waiting long for one.
  */
 export function createNoncePool({ fresh, toCome, deps }: NoncePoolOptions): NoncePool {
@@ -46,7 +46,7 @@ export function createNoncePool({ fresh, toCome, deps }: NoncePoolOptions): Nonc
   let answers = 0;
 
   function isCheap(): boolean {
-    return Math.max(asked, 1) * MANY <= answers + toCome();
+    return (Math.max(asked, 1) + 1) * MANY <= answers + toCome();
   }
 
   async function ask(): Promise<string> {

@@ -20,6 +20,10 @@ export interface Signer {
 
 /** What acme-client's HTTP client offers beyond its published types. */
 interface LibrarySigner {
+  /** A PEM that it reads anew for each signature, which costs ten times what the signature does. A KeyObject serves as well. */
+  accountKey: unknown;
+  /** Of the PEM; remembered. */
+  getJwk(): object;
   createSignedBody(url: string, payload: object | null, options: { nonce: string | null; kid: string | null }): object;
   createSignedHmacBody(hmacKey: string, url: string, payload: object, options: { kid: string }): object;
 }
@@ -32,13 +36,14 @@ async function loadLibrary(): Promise<typeof import('acme-client')> {
 
 /** Throws STORE_CORRUPT for a key that is no RSA or EC private key. */
 export async function loadSigner(accountKey: Secret): Promise<Signer> {
-  const key = pkcs8(accountKey, 'account key');
-  const { Client, crypto } = await loadLibrary();
+  const key = readKey(accountKey, 'account key');
+  const { Client } = await loadLibrary();
   // The URL is never used: the transport is ours.
-  const client: object = new Client({ directoryUrl: 'https://acme.invalid/', accountKey: key });
+  const client: object = new Client({ directoryUrl: 'https://acme.invalid/', accountKey: pkcs8(key) });
   if (!('http' in client) || !isLibrarySigner(client.http)) throw libraryChanged();
   const http = client.http;
-  const jwk = crypto.getJwk(key);
+  const jwk = http.getJwk();
+  http.accountKey = key;
   const thumbprint = createHash('sha256').update(JSON.stringify(jwk)).digest('base64url');
   return {
     jwk,
@@ -53,6 +58,9 @@ function isLibrarySigner(value: unknown): value is LibrarySigner {
   return (
     typeof value === 'object' &&
     value !== null &&
+    'accountKey' in value &&
+    'getJwk' in value &&
+    typeof value.getJwk === 'function' &&
     'createSignedBody' in value &&
     typeof value.createSignedBody === 'function' &&
     'createSignedHmacBody' in value &&
@@ -74,7 +82,7 @@ export async function createCsr(request: {
   readonly privateKey: Secret;
 }): Promise<{ readonly der: Buffer; readonly pem: string }> {
   checkIdentifiers(request.identifiers);
-  const key = pkcs8(request.privateKey, 'private key of the certificate');
+  const key = pkcs8(readKey(request.privateKey, 'private key of the certificate'));
   const { crypto } = await loadLibrary();
   const [, csr] = await crypto.createCsr({ altNames: [...request.identifiers] }, key);
   const pem = csr.toString('ascii');
@@ -103,7 +111,11 @@ export function identifierOf(value: string): { readonly type: 'dns' | 'ip'; read
 }
 
 /** acme-client reads EC keys from PKCS#8 alone. */
-function pkcs8(key: Secret, what: string): string {
+function pkcs8(key: KeyObject): string {
+  return key.export({ type: 'pkcs8', format: 'pem' }).toString();
+}
+
+function readKey(key: Secret, what: string): KeyObject {
   let object: KeyObject;
   try {
     object = readPrivateKey(key.reveal());
@@ -112,7 +124,7 @@ function pkcs8(key: Secret, what: string): string {
     throw unusable(what);
   }
   if (object.asymmetricKeyType !== 'rsa' && object.asymmetricKeyType !== 'ec') throw unusable(what);
-  return object.export({ type: 'pkcs8', format: 'pem' }).toString();
+  return object;
 }
 
 function unusable(what: string): AutocertError {

@@ -56,6 +56,8 @@ export function createPropagation({
   const resolver = resolverFor(dns.resolvers, 2);
   /** Queries in a row that a server left without a usable answer, kept for the whole run: a dead server costs its time once. */
   const misses = new Map<string, number>();
+  /** Of the name servers of a zone, in which many names can be. */
+  const addresses = new Map<string, Promise<string[]>>();
 
   async function followCnames(name: string): Promise<string> {
     const seen = new Set<string>();
@@ -132,18 +134,25 @@ export function createPropagation({
       const zone = labels.slice(skip).join('.');
       const hosts = await look(zone, 'NS', () => resolver.resolveNs(zone));
       if (hosts.length === 0) continue;
-      const addresses = await Promise.all(
-        hosts.map(async (host) => [
-          ...(await look(host, 'A', () => resolver.resolve4(host)).catch(() => [])),
-          ...(await look(host, 'AAAA', () => resolver.resolve6(host)).catch(() => [])),
-        ]),
-      );
-      const found = [...new Set(addresses.flat())];
-      if (found.length === 0) throw lookupFailed(zone, 'address of an NS', 'ENODATA');
-      const port = /^(?:\[[^\]]+\]|[^:]+):(\d+)$/.exec(dns.resolvers[0] ?? '')?.[1];
-      return found.map((address) => withPort(address, port));
+      const looking = addresses.get(zone) ?? addressesOf(zone, hosts);
+      addresses.set(zone, looking);
+      looking.catch(() => addresses.delete(zone));
+      return looking;
     }
     throw lookupFailed(name, 'NS', 'ENODATA');
+  }
+
+  async function addressesOf(zone: string, hosts: readonly string[]): Promise<string[]> {
+    const looked = await Promise.all(
+      hosts.map(async (host) => [
+        ...(await look(host, 'A', () => resolver.resolve4(host)).catch(() => [])),
+        ...(await look(host, 'AAAA', () => resolver.resolve6(host)).catch(() => [])),
+      ]),
+    );
+    const found = [...new Set(looked.flat())];
+    if (found.length === 0) throw lookupFailed(zone, 'address of an NS', 'ENODATA');
+    const port = /^(?:\[[^\]]+\]|[^:]+):(\d+)$/.exec(dns.resolvers[0] ?? '')?.[1];
+    return found.map((address) => withPort(address, port));
   }
 
   return { followCnames, waitForTxt };

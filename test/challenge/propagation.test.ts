@@ -93,6 +93,15 @@ describe('waiting for a TXT value', () => {
     expect(new Set(asked)).toEqual(new Set(['ns1', 'ns2']));
   });
 
+  test('the addresses of a zone’s name servers are looked up once, however many names are waited for', async () => {
+    const { dns, propagation } = await situation();
+    const names = ['a', 'b', 'c'].map((label) => `_acme-challenge.${label}.example.com`);
+    for (const name of names) add(dns, 'value', name);
+    await Promise.all(names.map((name) => propagation.waitForTxt(name, 'value')));
+    await propagation.waitForTxt(names[0] ?? '', 'value');
+    expect(dns.queries.filter(({ name, type }) => name === 'ns1.example.com' && type === 'A')).toHaveLength(1);
+  });
+
   test('F28 F33 a server that answers without the value is waited for', async () => {
     const { dns, propagation } = await situation();
     dns.lag('ns2', 'held');

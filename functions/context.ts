@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { environmentCredentials, toCredentials } from '../src/aliyun/credentials.ts';
-import type { Invocation } from '../src/invocation.ts';
+import type { Invocation, WorkersAddress } from '../src/invocation.ts';
 
 /** The part of FC's nodejs20 context that is used (https://www.alibabacloud.com/help/en/functioncompute/context-1-1). */
 export interface FunctionContext {
@@ -36,5 +36,14 @@ export function invocationOf(context: FunctionContext, env: NodeJS.ProcessEnv): 
     random: Math.random,
     write: (line) => process.stdout.write(`${line}\n`),
     plan: false,
+    workers: workersOf(context, env),
   };
+}
+
+/** `AUTOCERT_WORK_FUNCTION` is `function` of FC 3.0, or `service/function` of FC 2.0. */
+function workersOf({ accountId, region }: FunctionContext, env: NodeJS.ProcessEnv): WorkersAddress | undefined {
+  const count = Number(env['AUTOCERT_WORKERS']);
+  const [name, service] = (env['AUTOCERT_WORK_FUNCTION'] ?? '').split('/').reverse();
+  if (!Number.isInteger(count) || count < 2 || !name || !accountId || !region) return undefined;
+  return { count, address: { accountId, region, service, function: name } };
 }

@@ -8,7 +8,7 @@ import { AutocertError, toAutocertError } from './errors.ts';
 import type { CertificateSpec } from './inventory.ts';
 import { issue, rehearse, type Solver } from './issue.ts';
 import type { Lease } from './lease.ts';
-import { type Ledger, openLedger } from './ledger.ts';
+import { type Ledger, type LedgerPart, openLedger } from './ledger.ts';
 import { outlasts } from './limits.ts';
 import type { Quarantine } from './quarantine.ts';
 import type { CertificateRecord, RenewalAdvice, Store, StoredCertificate } from './record.ts';
@@ -23,9 +23,11 @@ export interface Authorities {
   issue(
     spec: CertificateSpec,
     record: CertificateRecord,
-    lease: Lease,
+    lease: Held,
     quarantine: Quarantine,
   ): Promise<CertificateRecord>;
+  /** Sees that the account of the first CA is there, for others who are about to use it. Never throws: they will meet it. */
+  openAccount(): Promise<void>;
   /** ARI of the CA that issued the certificate (RFC 9773), or undefined when it offers none. */
   renewalAdvice(certificate: StoredCertificate, previous?: RenewalAdvice): Promise<RenewalAdvice | undefined>;
   close(): void;
@@ -37,10 +39,14 @@ export interface AuthoritiesOptions {
   readonly solver: Solver;
   /** Milliseconds between two runs. */
   readonly interval: number;
+  /** Of a worker: its part of what the account may use. */
+  readonly part?: LedgerPart | undefined;
   readonly deps: Deps;
   /** How a CA is reached; by default over the network. */
   readonly open?: (options: AcmeOptions) => AcmeSession;
 }
+
+type Held = Pick<Lease, 'check' | 'store'>;
 
 /** A CA that cannot be reached or is out of order says nothing about the certificate: another one may issue it. */
 const CA_IS_DOWN = ['ACME_UNREACHABLE', 'ACME_UNAVAILABLE'];
@@ -62,6 +68,7 @@ export function createAuthorities({
   store,
   solver,
   interval,
+  part,
   deps,
   open = openAcme,
 }: AuthoritiesOptions): Authorities {
@@ -104,7 +111,7 @@ export function createAuthorities({
     authority: CertificateAuthority,
     spec: CertificateSpec,
     record: CertificateRecord,
-    lease: Lease,
+    lease: Held,
     quarantine: Quarantine,
   ): Promise<void> {
     const { rehearsal, profile, contact, caBundle, termsOfServiceAgreed } = authority;
@@ -147,7 +154,7 @@ export function createAuthorities({
     authority: CertificateAuthority,
     spec: CertificateSpec,
     record: CertificateRecord,
-    lease: Lease,
+    lease: Held,
     quarantine: Quarantine,
   ) {
     const { renewalInfo } = await session(authority).directory();
@@ -160,7 +167,7 @@ export function createAuthorities({
     const first = account(authority);
     const attempt = async (opening: ReturnType<typeof openAccount>) => {
       const opened = await opening;
-      const ledger = ledgers.get(opened.url) ?? openLedger({ ...shared, accountUrl: opened.url });
+      const ledger = ledgers.get(opened.url) ?? openLedger({ ...shared, part, accountUrl: opened.url });
       ledgers.set(opened.url, ledger);
       try {
         const issued = await issue(spec, record, { ...shared, account: opened, solver, ledger, lease });
@@ -223,6 +230,13 @@ export function createAuthorities({
       const { certificate } = record;
       if (!certificate || !isTooLong(failure, record)) throw failure;
       throw limitOutlasts(failure, certificate, authorities.length > 1);
+    },
+
+    async openAccount() {
+      const [first] = authorities;
+      await (first && account(first))?.catch((thrown: unknown) => {
+        deps.log.warn('account_not_opened', { directoryUrl: first?.directoryUrl, error: toAutocertError(thrown) });
+      });
     },
 
     async renewalAdvice(certificate, previous) {

@@ -107,6 +107,7 @@ export interface Config {
     readonly alidns: string;
     readonly oss: string | undefined;
     readonly kms: string | undefined;
+    /** Undefined for the account's own. */
     readonly fc: string | undefined;
   };
 }
@@ -169,7 +170,7 @@ function toConfig(parsed: ParsedConfig, files: ReadonlyMap<string, string>, give
       alidns: parsed.endpoints.alidns,
       oss: parsed.endpoints.oss ?? inRegion((name) => `https://oss-${name}.aliyuncs.com`),
       kms: parsed.endpoints.kms ?? inRegion((name) => `https://kms.${name}.aliyuncs.com`),
-      fc: parsed.endpoints.fc ?? inRegion((name) => `https://fcv3.${name}.aliyuncs.com`),
+      fc: parsed.endpoints.fc,
     },
   };
 }

@@ -1,6 +1,7 @@
 import { createAlidns } from './aliyun/alidns.ts';
 import { createCdn } from './aliyun/cdn.ts';
 import type { CredentialsProvider } from './aliyun/credentials.ts';
+import { createFc } from './aliyun/fc.ts';
 import { createKms } from './aliyun/kms.ts';
 import { createOss, type Oss } from './aliyun/oss.ts';
 import { createRpc, type Rpc } from './aliyun/rpc.ts';
@@ -9,17 +10,29 @@ import { createAlidnsSolver } from './challenge/alidns.ts';
 import { createOssSolver } from './challenge/oss.ts';
 import type { Config } from './config.ts';
 import type { Deps } from './deps.ts';
+import type { Workers, WorkOrder } from './fanout.ts';
+import type { WorkersAddress } from './invocation.ts';
 import type { Solver } from './issue.ts';
+import type { LedgerPart } from './ledger.ts';
 import type { Ports } from './reconcile.ts';
 import type { Store } from './record.ts';
+import { retry } from './retry.ts';
 import { createEncryptedStore } from './store/encrypted.ts';
 import { createFileStore } from './store/file.ts';
 import { createOssStore } from './store/oss.ts';
 import { createCdnTarget } from './target/cdn.ts';
 import { createEdges } from './verify.ts';
 
-/** The ports of one run, as the configuration asks for them. Nothing is opened before it is used; `close` ends every connection. */
-export function connect(config: Config, credentials: CredentialsProvider, deps: Deps): Ports & { close(): void } {
+/**
+ * The ports of one run, as the configuration asks for them. Nothing is opened before it is used; `close` ends every
+ * connection. A worker, which has its `part` of a run, calls the APIs at its part of the rate.
+ */
+export function connect(
+  config: Config,
+  credentials: CredentialsProvider,
+  deps: Deps,
+  part?: LedgerPart,
+): Ports & { close(): void } {
   const { acme, cdn, endpoints } = config;
   const rpc = createRpc({ credentials, deps });
   const buckets = new Map<string, Oss>();
@@ -29,16 +42,34 @@ export function connect(config: Config, credentials: CredentialsProvider, deps: 
     return opened;
   };
   const store = openStore(config, bucket, rpc, deps);
-  const solver = openSolver(config, bucket, rpc, deps);
+  const share = 1 / (part?.shares ?? 1);
+  const solver = openSolver(config, bucket, { rpc, share, deps });
   const { interval } = config.renewal;
-  const authorities = createAuthorities({ authorities: [acme, ...acme.fallback], store, solver, interval, deps });
+  const authorities = createAuthorities({ authorities: [acme, ...acme.fallback], store, solver, interval, part, deps });
   return {
-    target: createCdnTarget({ cdn: createCdn({ rpc, endpoint: endpoints.cdn, ...cdn, deps }) }),
+    target: createCdnTarget({ cdn: createCdn({ rpc, endpoint: endpoints.cdn, ...cdn, share, deps }) }),
     edges: createEdges(config),
     store,
     authorities,
     close() {
       for (const connection of [rpc, authorities, ...buckets.values()]) connection.close();
+    },
+  };
+}
+
+/** The function that does parts of a run, started by FC's asynchronous invocation. */
+export function connectWorkers(
+  { count, address }: WorkersAddress,
+  { endpoints }: Config,
+  credentials: CredentialsProvider,
+  deps: Deps,
+): Workers {
+  const fc = createFc({ credentials, endpoint: endpoints.fc, deps });
+  return {
+    count,
+    async start(order: WorkOrder) {
+      // A second one for the same attempt finds its share taken, and ends.
+      await retry(() => fc.invokeAsync(address, JSON.stringify(order)), { deps, policy: { attempts: 3 } });
     },
   };
 }
@@ -62,9 +93,8 @@ function openStore(
 function openSolver(
   { challenge, dns, endpoints }: Config,
   bucket: (name: string) => Oss,
-  rpc: Rpc,
-  deps: Deps,
+  { rpc, share, deps }: { readonly rpc: Rpc; readonly share: number; readonly deps: Deps },
 ): Solver {
   if (challenge.type === 'http-01') return createOssSolver({ oss: bucket(challenge.bucket), prefix: challenge.prefix });
-  return createAlidnsSolver({ alidns: createAlidns({ rpc, endpoint: endpoints.alidns, deps }), dns, deps });
+  return createAlidnsSolver({ alidns: createAlidns({ rpc, endpoint: endpoints.alidns, share, deps }), dns, deps });
 }

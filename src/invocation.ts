@@ -1,5 +1,6 @@
 import { setTimeout } from 'node:timers/promises';
 import type { Credentials } from './aliyun/credentials.ts';
+import type { FunctionAddress } from './aliyun/fc.ts';
 import { createOss } from './aliyun/oss.ts';
 import { type LoadOptions, readConfigText } from './config.ts';
 import type { Deps } from './deps.ts';
@@ -23,6 +24,14 @@ export interface Invocation {
   readonly plan: boolean;
   /** A person is there and reads the result. */
   readonly attended?: boolean;
+  /** Where a part of the work can be done. Absent at a terminal, and in a deployment of one worker. */
+  readonly workers?: WorkersAddress | undefined;
+}
+
+export interface WorkersAddress {
+  readonly address: FunctionAddress;
+  /** How many instances of it may run at once. */
+  readonly count: number;
 }
 
 /** The share of the time that is kept for records, report and alert, and its bounds in milliseconds. */

@@ -19,6 +19,14 @@ export interface Lease {
   release(): Promise<void>;
 }
 
+/** The right to one part of a lease's work, as the lease's holder gives it away: to one worker at a time. */
+export interface Share {
+  readonly fence: number;
+  readonly shard: number;
+  /** From 1 on. A later attempt ends the right of those before it. */
+  readonly attempt: number;
+}
+
 const LeaseSchema = v.object({
   version: v.literal(1),
   holder: v.string(),
@@ -62,19 +70,52 @@ export async function takeLease(
   return {
     fence,
     check,
-    store: {
-      ...store,
-      async put(key, bytes, options) {
-        await check();
-        return store.put(key, bytes, options);
-      },
-      async delete(key) {
-        await check();
-        await store.delete(key);
-      },
-    },
+    store: guarded(store, check),
     async release() {
-      if (await isHeld()) await store.put(leaseKey(fence), encode({ ...state, released: true }));
+      if (!(await isHeld())) return;
+      for (const key of await store.list(sharesOf(fence))) await store.delete(key);
+      await store.put(leaseKey(fence), encode({ ...state, released: true }));
+    },
+  };
+}
+
+/**
+ * Takes a share of the lease, or throws LEASE_HELD. It lies below its lease, `lease/<number>/<shard>-<attempt>`, made by a
+ * create that fails when it exists: an invocation that is delivered twice gets it once. It is good as long as it is there,
+ * its lease is the newest one, and no later attempt at the same shard has come: one listing tells all three. Whoever gave
+ * it away takes it back by an attempt of his own, or with the lease.
+ */
+export async function takeShare(store: Store, share: Share, holder: string): Promise<Omit<Lease, 'release'>> {
+  const { fence, shard, attempt } = share;
+  const own = shareKey(share);
+  const newest = async () => {
+    const keys = await store.list(PREFIX);
+    const attempts = keys.filter((key) => key.startsWith(`${sharesOf(fence)}${shard}-`)).map(attemptOf);
+    return { lease: Math.max(0, ...keys.map(fenceOf)), attempt: Math.max(0, ...attempts) };
+  };
+  const before = await newest();
+  const isFree = before.lease === fence && before.attempt < attempt;
+  const taken = isFree && (await store.put(own, encode({ version: 1, holder }), { ifAbsent: true }));
+  if (!taken) throw shareGone(share);
+  const check = async () => {
+    const now = await newest();
+    if (now.lease !== fence || now.attempt !== attempt) throw lost();
+  };
+  await check();
+  return { fence, check, store: guarded(store, check) };
+}
+
+/** The store for whoever must still hold something to write. */
+function guarded(store: Store, check: Lease['check']): Store {
+  return {
+    ...store,
+    async put(key, bytes, options) {
+      await check();
+      return store.put(key, bytes, options);
+    },
+    async delete(key) {
+      await check();
+      await store.delete(key);
     },
   };
 }
@@ -88,6 +129,19 @@ function leaseKey(fence: number): string {
   return `${PREFIX}${String(fence).padStart(12, '0')}.json`;
 }
 
+function sharesOf(fence: number): string {
+  return leaseKey(fence).replace(/\.json$/, '/');
+}
+
+function shareKey({ fence, shard, attempt }: Share): string {
+  return `${sharesOf(fence)}${shard}-${attempt}.json`;
+}
+
+function attemptOf(key: string): number {
+  return Number.parseInt(key.slice(key.lastIndexOf('-') + 1), 10) || 0;
+}
+
+/** Of a lease, and of the shares of it. */
 function fenceOf(key: string): number {
   return Number.parseInt(key.slice(PREFIX.length), 10) || 0;
 }
@@ -98,6 +152,15 @@ function lost(): AutocertError {
     message: 'Another run took over while this one was stopped; this one changes nothing any more.',
     retryable: false,
     remedy: 'Nothing: the other run does the work. If it happens again, give the function a reserved concurrency of 1.',
+  });
+}
+
+function shareGone({ shard, attempt }: Share): AutocertError {
+  return new AutocertError({
+    code: 'LEASE_HELD',
+    message: `Shard ${shard} is no longer to be done by attempt ${attempt}: it is somebody else's by now, or its run is over.`,
+    retryable: false,
+    remedy: 'Nothing: whoever has it does the work.',
   });
 }
 

@@ -11,6 +11,8 @@ import {
   type Limits,
   type NewOrder,
   type Spending,
+  shared,
+  united,
   withFailedValidation,
   withIssued,
   withRefund,
@@ -45,11 +47,25 @@ export interface LedgerOptions {
   readonly store: Store;
   /** A ledger that is damaged goes there: it costs a refusal of the CA at worst, and no certificate is to expire for it. */
   readonly quarantine: Quarantine;
+  /** Of a worker: where its part is kept, and how many share the account. */
+  readonly part?: LedgerPart | undefined;
   readonly deps: Pick<Deps, 'now' | 'log'>;
 }
 
+export interface LedgerPart {
+  /** Ends in a slash. Nobody else writes there. */
+  readonly folder: string;
+  readonly shares: number;
+}
+
 const Instants = v.record(v.string(), v.pipe(v.string(), v.isoTimestamp()));
-const LedgerSchema = v.object({ version: v.literal(1), used: Instants, waits: Instants });
+const LedgerSchema = v.object({
+  version: v.literal(1),
+  used: Instants,
+  waits: Instants,
+  /** The last fan-out whose parts are in it: a run that is killed before it has removed them must not count them twice. */
+  united: v.optional(v.number()),
+});
 
 const DAY = 86_400_000;
 /** Boulder takes an order for the same names as a certificate of the last 120 days for its renewal. */
@@ -57,10 +73,15 @@ const RENEWAL_WINDOW = 120 * DAY;
 /** With less than this part of its life left, a renewal waits for no other. */
 const LAST_PART = 1 / 5;
 
-/** Nothing is read before an order is to be opened. One run holds it at a time: the one with the lease. */
-export function openLedger({ directoryUrl, accountUrl, store, quarantine, deps }: LedgerOptions): Ledger {
-  const key = `ledger/${digest(`${directoryUrl}\n${accountUrl}`)}.json`;
-  const limits: Limits | undefined = Object.hasOwn(LIMITS, directoryUrl) ? LIMITS[directoryUrl] : undefined;
+/**
+ * Nothing is read before an order is to be opened. One run holds it at a time: the one with the lease, whose workers each
+ * begin with what it says and go on with a part of their own, until `uniteLedgers`.
+ */
+export function openLedger({ directoryUrl, accountUrl, store, quarantine, part, deps }: LedgerOptions): Ledger {
+  const whole = ledgerKey(digest(`${directoryUrl}\n${accountUrl}`));
+  const key = part ? `${part.folder}${whole}` : whole;
+  const documented: Limits | undefined = Object.hasOwn(LIMITS, directoryUrl) ? LIMITS[directoryUrl] : undefined;
+  const limits = documented && part ? shared(documented, part.shares) : documented;
   const inTurn = pLimit(1);
   /** Orders that were counted in this run, by the certificate's name. */
   const counted = new Map<string, NewOrder>();
@@ -68,7 +89,8 @@ export function openLedger({ directoryUrl, accountUrl, store, quarantine, deps }
 
   async function load(): Promise<Spending> {
     if (known) return known;
-    const ledger = await readOrSetAside(store, key, LedgerSchema, quarantine);
+    const own = part && (await readOrSetAside(store, key, LedgerSchema, quarantine));
+    const ledger = own ?? (await readOrSetAside(store, whole, LedgerSchema, quarantine));
     known = { used: ledger?.used ?? {}, waits: ledger?.waits ?? {} };
     return known;
   }
@@ -126,6 +148,34 @@ export function openLedger({ directoryUrl, accountUrl, store, quarantine, deps }
       });
     },
   };
+}
+
+/**
+ * Brings together what the workers of one fan-out spent. `keys` are all that it left in the store, `fence` is its lease's.
+ * Throws STORE_UNREADABLE, STORE_UNWRITABLE or LEASE_LOST.
+ */
+export async function uniteLedgers(
+  keys: readonly string[],
+  { fence, shares }: { readonly fence: number; readonly shares: number },
+  { store, quarantine, deps }: Pick<LedgerOptions, 'store' | 'quarantine' | 'deps'>,
+): Promise<void> {
+  const ids = new Set(keys.flatMap((key) => LEDGER.exec(key)?.[1] ?? []));
+  for (const id of ids) {
+    const key = ledgerKey(id);
+    const before = await readOrSetAside(store, key, LedgerSchema, quarantine);
+    if ((before?.united ?? 0) >= fence) continue;
+    const parts = keys.filter((one) => one.endsWith(`/${key}`));
+    const read = await Promise.all(parts.map((part) => readOrSetAside(store, part, LedgerSchema, quarantine)));
+    const spent = read.filter((part) => part !== undefined);
+    const whole = united(before ?? { used: {}, waits: {} }, spent, shares, deps.now());
+    await writeJson(store, key, { version: 1, ...whole, united: fence });
+  }
+}
+
+const LEDGER = /\/ledger\/([0-9a-f]+)\.json$/;
+
+function ledgerKey(id: string): string {
+  return `ledger/${id}.json`;
 }
 
 /**

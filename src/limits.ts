@@ -8,6 +8,8 @@ interface Limit {
   readonly period: number;
   /** As the CA's documentation calls it. */
   readonly title: string;
+  /** How many share it: each has that part of the bucket, and of what it is refilled by. Default: one. */
+  readonly shares?: number;
 }
 
 /** What a CA is known to limit. */
@@ -77,6 +79,37 @@ export const LIMITS: Readonly<Record<string, Limits>> = {
   'https://acme-staging-v02.api.letsencrypt.org/directory': LETS_ENCRYPT_STAGING,
 };
 
+/**
+ * What one of `shares` workers may use of what concerns the whole account: that bucket's `shares`th part. What concerns a
+ * registered domain, a set or a name concerns one of the workers alone.
+ */
+export function shared(limits: Limits, shares: number): Limits {
+  return { ...limits, orders: { ...limits.orders, shares } };
+}
+
+/**
+ * What is used when `parts`, those of `shares` workers that began with `before`, are one again. A part of a bucket is full
+ * again as late as its share of what was spent takes to be refilled at its share of the rate, so the whole is as late as
+ * its parts are on average. Of the other buckets one worker's word counts: that of whoever changed it. Pure.
+ */
+export function united(before: Spending, parts: readonly Spending[], shares: number, now: Date): Spending {
+  const changed = (kind: keyof Spending): [string, string][] => {
+    const buckets = new Set([before, ...parts].flatMap((spending) => Object.keys(spending[kind])));
+    return [...buckets].flatMap((bucket) => {
+      const told = parts.map((part) => part[kind][bucket]).filter((instant) => instant !== before[kind][bucket]);
+      const known = told.length > 0 ? told.filter((instant) => instant !== undefined) : [before[kind][bucket] ?? ''];
+      const [latest] = known.sort((a, b) => timeOf(b) - timeOf(a));
+      return latest ? [[bucket, latest]] : [];
+    });
+  };
+  const left = (instant: string | undefined) => Math.max(0, timeOf(instant) - now.getTime());
+  const absent = Math.max(0, shares - parts.length) * left(before.used[ACCOUNT]);
+  const sum = parts.reduce((total, { used }) => total + left(used[ACCOUNT]), absent);
+  const { [ACCOUNT]: _, ...used } = Object.fromEntries(changed('used'));
+  const account = sum > 0 ? { [ACCOUNT]: new Date(now.getTime() + Math.ceil(sum / shares)).toISOString() } : {};
+  return { used: { ...used, ...account }, waits: Object.fromEntries(changed('waits')) };
+}
+
 /** One bucket that an order needs. */
 interface Need {
   readonly bucket: string;
@@ -111,7 +144,7 @@ export function withRefund(spending: Spending, order: NewOrder, limits: Limits |
   const used = { ...spending.used };
   for (const { bucket, limit, counts } of needsOf(order, limits)) {
     if (!counts || !limit || bucket === ACCOUNT) continue;
-    const full = timeOf(used[bucket]) - limit.period / limit.count;
+    const full = timeOf(used[bucket]) - interval(limit);
     if (full > now.getTime()) used[bucket] = new Date(full).toISOString();
     else delete used[bucket];
   }
@@ -213,12 +246,16 @@ function domainsOf(identifiers: readonly string[]): string[] {
 /** When the bucket has a token: in the past, as a rule. */
 function freeAt({ used }: Spending, { bucket, limit }: Pick<Need, 'bucket' | 'limit'>): number {
   const full = used[bucket];
-  return limit && full !== undefined ? timeOf(full) + limit.period / limit.count - limit.period + MARGIN : 0;
+  return limit && full !== undefined ? timeOf(full) + interval(limit) - limit.period + MARGIN : 0;
 }
 
 function spend(full: string | undefined, limit: Limit | undefined, now: Date): string {
-  const { period, count } = limit ?? { period: 0, count: 1 };
-  return new Date(Math.max(now.getTime(), timeOf(full)) + period / count).toISOString();
+  return new Date(Math.max(now.getTime(), timeOf(full)) + (limit ? interval(limit) : 0)).toISOString();
+}
+
+/** Milliseconds in which one token comes back. */
+function interval({ count, period, shares = 1 }: Limit): number {
+  return (period / count) * shares;
 }
 
 function pruned({ used, waits }: Spending, now: Date): Spending {

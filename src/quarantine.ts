@@ -15,6 +15,8 @@ export interface Quarantine {
   readonly objects: readonly SetAside[];
   /** Moves the object's bytes, as they are, to `corrupt/<time>/<key>`. Throws STORE_UNREADABLE, STORE_UNWRITABLE. */
   setAside(key: string, error: AutocertError): Promise<void>;
+  /** What a worker of this run has set aside. */
+  adopt(objects: readonly SetAside[]): void;
 }
 
 export function createQuarantine(store: Store, deps: Pick<Deps, 'now' | 'log'>): Quarantine {
@@ -34,6 +36,9 @@ export function createQuarantine(store: Store, deps: Pick<Deps, 'now' | 'log'>):
       await bytesOf.delete(key);
       objects.push({ key, to, reason: error.message });
       deps.log.error('set_aside', { key, to, error });
+    },
+    adopt(theirs) {
+      objects.push(...theirs);
     },
   };
 }

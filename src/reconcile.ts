@@ -6,6 +6,8 @@ import { type Deployment, deploy, type Target, type TargetDomain } from './deplo
 import { type Deps, timeLeft } from './deps.ts';
 import { AutocertError, toAutocertError } from './errors.ts';
 import { withoutFailures } from './failures.ts';
+import type { Errand, Settled } from './fanout/paper.ts';
+import { clearWork, fanOut, type Workers } from './fanout.ts';
 import { type InboxResult, takeInbox } from './inbox.ts';
 import { type CertificateSpec, type Inventory, inventory, select } from './inventory.ts';
 import { type Lease, takeLease } from './lease.ts';
@@ -44,6 +46,8 @@ export interface Ports {
   readonly edges: Edges;
   readonly store: Store;
   readonly authorities: Authorities;
+  /** Who does a part of what is too much for one invocation. */
+  readonly workers?: Workers | undefined;
 }
 
 /** What this run is asked for. */
@@ -67,6 +71,9 @@ interface Plan {
   readonly decision: Decision;
   readonly reminder: Reminder | undefined;
 }
+
+/** A lease or a share of one: what is asked before each side effect. */
+type Held = Omit<Lease, 'release'>;
 
 interface RunContext {
   readonly config: Config;
@@ -211,19 +218,24 @@ async function act(planned: readonly (Plan | Outcome)[], index: Index, context: 
     const { store } = lease;
     const holding: RunContext = { ...context, ports: { ...ports, store } };
     try {
+      // What is left of a run that was killed while others worked for it: by the lease they are stopped.
+      if (index.working.length > 0) await clearWork(store, context);
       // Another run may have taken a certificate from the inbox since: the index alone knows of it.
       const records = new Map((await readIndex(store)).records);
       for (const plan of planned.filter(isPlan)) records.set(plan.spec.name, plan.record);
       await writeIndex(store, { working: [...unseen, ...work.map(({ spec }) => spec.name)], records });
-      const slots = pLimit(context.config.acme.concurrency);
-      await Promise.all(
-        [...work].sort(endsFirst).map(async (plan) => {
-          const { outcome, record } = await reconcileOne(plan, lease, slots, holding);
-          deps.log.info('certificate_finished', { name: outcome.name, status: outcome.status });
-          done.set(plan.spec.name, withReminder(withStanding(outcome, plan.observation, record), plan));
-          records.set(plan.spec.name, record);
-        }),
-      );
+      const elsewhere = await handOut(work, lease, holding);
+      const settle = (plan: Plan, { outcome, record }: Settled): void => {
+        const told = elsewhere ? asOfThisRun(outcome, record, plan) : outcome;
+        done.set(plan.spec.name, withReminder(withStanding(told, plan.observation, record), plan));
+        records.set(plan.spec.name, record);
+      };
+      for (const plan of work) {
+        const settled = elsewhere?.get(plan.spec.name);
+        if (settled) settle(plan, settled);
+      }
+      const here = work.filter(({ spec }) => !elsewhere?.has(spec.name));
+      await reconcileEach(here, lease, holding, settle);
       await writeIndex(store, { working: unseen, records });
     } finally {
       await lease.release();
@@ -241,13 +253,84 @@ async function act(planned: readonly (Plan | Outcome)[], index: Index, context: 
   return planned.map((plan) => (isPlan(plan) ? (done.get(plan.spec.name) ?? asOutcome(plan)) : plan));
 }
 
-/** The way of one certificate: look again now that nobody else changes anything, issue, deploy, verify, record. */
-async function reconcileOne(
-  plan: Plan,
+/**
+ * Has others do what one invocation has no time for; undefined when nobody was asked. An order is reckoned at ORDER_TAKES,
+ * the least that it is begun with, and `acme.concurrency` of them go on together; pushes fit in between.
+ */
+async function handOut(
+  work: readonly Plan[],
   lease: Lease,
-  slots: LimitFunction,
+  { config, ports: { workers, authorities }, request, quarantine, deps }: RunContext,
+): Promise<ReadonlyMap<string, Settled> | undefined> {
+  const orders = work.filter(({ decision }) => decision.action === 'renew').length;
+  if (!workers || Math.ceil(orders / config.acme.concurrency) * ORDER_TAKES <= timeLeft(deps)) return undefined;
+  // Made before, so that they find one account and do not each ask for it.
+  await authorities.openAccount();
+  const { runId, intent = 'renew', only, force } = request;
+  const errands = work
+    .filter(({ decision }) => decision.action !== 'keep')
+    .sort(endsFirst)
+    .map(({ spec, record, observation }): Errand => ({ spec, record, advice: observation.record.advice }));
+  return fanOut(errands, { workers, lease, runId, request: { intent, only, force }, quarantine, deps });
+}
+
+/** A worker that died may have renewed what it told nobody of: what the next one finds and keeps, or deploys, is new all the same. */
+function asOfThisRun(outcome: Outcome, { certificate }: CertificateRecord, { record, decision }: Plan): Outcome {
+  const isNew = certificate?.fingerprint !== record.certificate?.fingerprint;
+  return isNew && (outcome.status === 'kept' || outcome.status === 'redeployed')
+    ? { ...outcome, status: 'renewed', decision }
+    : outcome;
+}
+
+/** A worker's part of a run: looks at its certificates, which may have changed since the coordinator did, and does what is due. */
+export async function reconcileErrands(
+  errands: readonly Errand[],
+  lease: Held,
+  context: Omit<RunContext, 'observers'>,
+  settle: (settled: Settled) => void,
+): Promise<void> {
+  const { ports, deps } = context;
+  const account = new Map((await ports.target.list()).map((entry) => [entry.domain, entry]));
+  const observers = createObservers(ports, account, deps);
+  const holding: RunContext = { ...context, ports: { ...ports, store: lease.store }, observers };
+  const looks = pLimit(LOOKS_AT_ONCE);
+  const planned = await Promise.all(
+    errands.map(({ spec, record, advice }) =>
+      looks(async (): Promise<Plan[]> => {
+        try {
+          return [{ ...(await look(spec, { ...record, ...(advice && { advice }) }, holding)), record }];
+        } catch (thrown) {
+          const error = toAutocertError(thrown);
+          deps.log.error('observe_failed', { name: spec.name, error });
+          settle({ outcome: failedOutcome(spec.name, error, 'observe'), record });
+          return [];
+        }
+      }),
+    ),
+  );
+  await reconcileEach(planned.flat(), lease, holding, (_, settled) => settle(settled));
+}
+
+/** Every certificate by itself, a few at a time, the one that ends first going first. */
+async function reconcileEach(
+  work: readonly Plan[],
+  lease: Held,
   context: RunContext,
-): Promise<{ readonly outcome: Outcome; readonly record: CertificateRecord }> {
+  settle: (plan: Plan, settled: Settled) => void,
+): Promise<void> {
+  const slots = pLimit(context.config.acme.concurrency);
+  await Promise.all(
+    [...work].sort(endsFirst).map(async (plan) => {
+      const settled = await reconcileOne(plan, lease, slots, context);
+      const { name, status } = settled.outcome;
+      context.deps.log.info('certificate_finished', { name, status });
+      settle(plan, settled);
+    }),
+  );
+}
+
+/** The way of one certificate: look again now that nobody else changes anything, issue, deploy, verify, record. */
+async function reconcileOne(plan: Plan, lease: Held, slots: LimitFunction, context: RunContext): Promise<Settled> {
   const { config, ports, deps } = context;
   const { store } = ports;
   const { name } = plan.spec;
@@ -307,12 +390,16 @@ async function reconcileOne(
 /** Another run may have done the work between our look and our lease: its record is the truth. */
 async function lookAgain(plan: Plan, context: RunContext): Promise<Plan> {
   const record = await readRecord(context.ports.store, plan.spec.name);
-  return JSON.stringify(record) === JSON.stringify(plan.record) ? plan : look(plan.spec, record, context);
+  if (JSON.stringify(record) === JSON.stringify(plan.record)) return plan;
+  // What a person insists on is done by whoever has issued since: once more would be a second order.
+  const isDone = record.certificate?.fingerprint !== plan.record.certificate?.fingerprint;
+  const { request } = context;
+  return look(plan.spec, record, isDone ? { ...context, request: { ...request, force: false } } : context);
 }
 
 async function issueInTime(
   { spec, observation }: Plan,
-  lease: Lease,
+  lease: Held,
   { ports, quarantine, deps }: RunContext,
 ): Promise<CertificateRecord> {
   if (timeLeft(deps) >= ORDER_TAKES) return ports.authorities.issue(spec, observation.record, lease, quarantine);

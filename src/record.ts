@@ -80,7 +80,7 @@ const BroughtSchema = v.object({
   insisted: v.optional(v.boolean()),
 });
 
-const RecordSchema = v.object({
+export const RecordSchema = v.object({
   version: Version,
   name: v.string(),
   certificate: v.optional(StoredCertificateSchema),

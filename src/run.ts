@@ -1,6 +1,6 @@
 import { parseNotifying } from './config/notify.ts';
 import { type Config, configSecrets, loadConfig } from './config.ts';
-import { connect } from './connect.ts';
+import { connect, connectWorkers } from './connect.ts';
 import type { Deps } from './deps.ts';
 import { toAutocertError } from './errors.ts';
 import { parseRenewEvent } from './event.ts';
@@ -85,9 +85,12 @@ async function attempt(
     config = await loadConfig(invocation.env['AUTOCERT_CONFIG'] ?? '', loadOptions(invocation, deps, open));
     secrets.push(...configSecrets(config));
     asked = askedOf(config);
-    const ports = connect(config, async () => credentialsOf(invocation), deps);
+    const credentials = async () => credentialsOf(invocation);
+    const ports = connect(config, credentials, deps);
     open.push(ports);
-    return { report: await reconcileAll(config, ports, { runId, ...asked, plan }, deps), config, asked };
+    const workers = invocation.workers && connectWorkers(invocation.workers, config, credentials, deps);
+    const report = await reconcileAll(config, { ...ports, workers }, { runId, ...asked, plan }, deps);
+    return { report, config, asked };
   } catch (thrown) {
     const error = toAutocertError(thrown);
     deps.log.error('run_failed', { step, error });

@@ -10,6 +10,8 @@ export interface AlidnsOptions {
   readonly rpc: Rpc;
   /** `https://alidns.aliyuncs.com` */
   readonly endpoint: string;
+  /** The part of the rates that is this run's: several may share the account. Default: all. */
+  readonly share?: number;
   readonly deps: Deps;
 }
 
@@ -51,9 +53,9 @@ export type DnsRecord = v.InferOutput<typeof dnsRecord>;
 
 const count = v.pipe(digits, v.transform(Number), v.integer(), v.minValue(0));
 
-export function createAlidns({ rpc, endpoint, deps }: AlidnsOptions): Alidns {
-  const writes = createCallLimiter({ callsPerSecond: WRITES_PER_SECOND, deps });
-  const reads = createCallLimiter({ callsPerSecond: READS_PER_SECOND, deps });
+export function createAlidns({ rpc, endpoint, share = 1, deps }: AlidnsOptions): Alidns {
+  const writes = createCallLimiter({ callsPerSecond: WRITES_PER_SECOND * share, deps });
+  const reads = createCallLimiter({ callsPerSecond: READS_PER_SECOND * share, deps });
   const inTurn = createTurns(deps);
 
   function call(action: string, parameters: RpcCall['parameters'], limiter: CallLimiter, cleanUp = false) {

@@ -19,6 +19,8 @@ export interface CdnOptions {
   readonly api: 'auto' | CdnCertificateApi;
   /** Of the certificate writes. Documented: 10 for SetDomainServerCertificate, 30 for SetCdnDomainSSLCertificate. */
   readonly callsPerSecond: number;
+  /** The part of all rates that is this run's: several may share the account. Default: all. */
+  readonly share?: number;
   readonly deps: Deps;
 }
 
@@ -98,10 +100,10 @@ type ListedCertificate = v.InferOutput<typeof listedCertificate>;
 
 const count = v.pipe(digits, v.transform(Number), v.integer(), v.minValue(0));
 
-export function createCdn({ rpc, endpoint, api, callsPerSecond, deps }: CdnOptions): Cdn {
-  const writes = createCallLimiter({ callsPerSecond, deps });
-  const reads = createCallLimiter({ callsPerSecond: READS_PER_SECOND, deps });
-  const certificateLists = createCallLimiter({ callsPerSecond: CERTIFICATE_LISTS_PER_SECOND, deps });
+export function createCdn({ rpc, endpoint, api, callsPerSecond, share = 1, deps }: CdnOptions): Cdn {
+  const writes = createCallLimiter({ callsPerSecond: callsPerSecond * share, deps });
+  const reads = createCallLimiter({ callsPerSecond: READS_PER_SECOND * share, deps });
+  const certificateLists = createCallLimiter({ callsPerSecond: CERTIFICATE_LISTS_PER_SECOND * share, deps });
   let current: CdnCertificateApi = api === 'auto' ? 'SetDomainServerCertificate' : api;
 
   function call(action: string, parameters: RpcCall['parameters'] = {}, how: Partial<RpcCall> = {}) {

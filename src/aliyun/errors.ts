@@ -132,6 +132,10 @@ const clock = fatal(
   'Set the clock of the machine: the API refuses requests that are more than 15 minutes off.',
 );
 const zoneLocked = fatal('DNS_ZONE_LOCKED', 'Unlock or renew the domain in the Alibaba Cloud DNS console.');
+const noFunction = fatal(
+  'REQUEST_REFUSED',
+  'Check the name, the service and the region of the function, and deploy it if it is not there.',
+);
 const zoneMissing = fatal(
   'DNS_ZONE_NOT_FOUND',
   'Check that the zone is in Alibaba Cloud DNS and belongs to the account of this function.',
@@ -295,6 +299,14 @@ const MEANINGS: ReadonlyMap<string, Meaning> = new Map<string, Meaning>([
   ['Forbidden.InDebt', suspended],
   ['Forbidden.InDebtOverdue', suspended],
   ['UnsupportedOperation', fatal('STORE_KEY_WRONG', 'Check that the KMS key is an enabled symmetric key.')],
+
+  // Function Compute: https://www.alibabacloud.com/help/en/functioncompute/fc/support/error-codes.
+  ['FunctionNotFound', noFunction],
+  ['ServiceNotFound', noFunction],
+  ['AccessDenied', noPermission],
+  ['SignatureNotMatch', badKeyPair],
+  ['ResourceExhausted', again('SERVICE_BUSY', 'Raise the reserved concurrency of the function, or wait.', FEW)],
+  ['ResourceThrottled', again('SERVICE_BUSY', 'Raise the quota of instances of the account, or wait.', FEW)],
 
   // Resource Orchestration Service: https://api.aliyun.com/document/ROS/2019-09-10/errorCode.
   ['StackNotFound', fatal('REQUEST_REFUSED', 'Check the name and the region of the stack in the ROS console.')],

@@ -30,38 +30,44 @@ export interface FcOptions {
 export interface Fc {
   /** Invokes a function and waits for its result. Throws AliyunError when FC did not run it. */
   invoke(address: FunctionAddress, event: string): Promise<FunctionResult>;
+  /** Has FC invoke the function later, at least once: gives the request id. The event may have 128 KB. Throws AliyunError. */
+  invokeAsync(address: FunctionAddress, event: string): Promise<string>;
 }
 
-/** Milliseconds; a run may take as long as the function's own timeout. */
-const TIMEOUT = 15 * 60_000;
+interface Call {
+  readonly address: FunctionAddress;
+  readonly event: string;
+  readonly how: 'Sync' | 'Async';
+  readonly endpoint: string;
+  readonly credentials: CredentialsProvider;
+}
+
+/** Milliseconds. A run may take as long as the function's own timeout; to queue an event takes none. */
+const TIMEOUTS = { Sync: 15 * 60_000, Async: 10_000 };
 
 /** The invocation of a function. Neither SDK is loaded before it is used. */
 export function createFc({ credentials, endpoint, deps }: FcOptions): Fc {
+  async function call(address: FunctionAddress, event: string, how: Call['how']): Promise<FunctionResult> {
+    const base = endpoint ?? `https://${address.accountId}.${address.region}.fc.aliyuncs.com`;
+    deps.log.info('invoking', { function: address.function, service: address.service, how });
+    try {
+      const invoke = address.service === undefined ? invokeFunction : invokeServiceFunction;
+      return await invoke({ address, event, how, endpoint: base, credentials });
+    } catch (thrown) {
+      throw refusal(address, thrown);
+    }
+  }
+
   return {
-    async invoke(address, event) {
-      const base = endpoint ?? `https://${address.accountId}.${address.region}.fc.aliyuncs.com`;
-      deps.log.info('invoking', { function: address.function, service: address.service });
-      try {
-        return await (address.service === undefined ? invokeFunction : invokeServiceFunction)(
-          address,
-          event,
-          base,
-          credentials,
-        );
-      } catch (thrown) {
-        throw refusal(address, thrown);
-      }
+    invoke: (address, event) => call(address, event, 'Sync'),
+    async invokeAsync(address, event) {
+      return (await call(address, event, 'Async')).requestId;
     },
   };
 }
 
 /** FC 2.0, API 2016-08-15. `secure`: without it the SDK sends the security token in clear. */
-async function invokeServiceFunction(
-  address: FunctionAddress,
-  event: string,
-  endpoint: string,
-  credentials: CredentialsProvider,
-) {
+async function invokeServiceFunction({ address, event, how, endpoint, credentials }: Call): Promise<FunctionResult> {
   const { default: Client } = await import('@alicloud/fc2');
   const { accessKeyId, accessKeySecret, securityToken } = await credentials();
   const client = new Client(address.accountId, {
@@ -71,23 +77,23 @@ async function invokeServiceFunction(
     region: address.region,
     endpoint,
     secure: true,
-    timeout: TIMEOUT,
+    timeout: TIMEOUTS[how],
   });
-  const { headers, data } = await client.invokeFunction(address.service ?? '', address.function, event, {}, undefined, {
-    rawBuf: true,
-  });
+  const { headers, data } = await client.invokeFunction(
+    address.service ?? '',
+    address.function,
+    event,
+    { 'X-Fc-Invocation-Type': how },
+    undefined,
+    { rawBuf: true },
+  );
   // What is JSON comes parsed, whatever was asked for.
   const payload = typeof data === 'string' || Buffer.isBuffer(data) ? data.toString() : JSON.stringify(data);
   return { payload, errorType: headers['x-fc-error-type'], requestId: headers['x-fc-request-id'] ?? '' };
 }
 
 /** FC 3.0, API 2023-03-30. */
-async function invokeFunction(
-  address: FunctionAddress,
-  event: string,
-  endpoint: string,
-  credentials: CredentialsProvider,
-) {
+async function invokeFunction({ address, event, how, endpoint, credentials }: Call): Promise<FunctionResult> {
   // A bundled CommonJS module has its exports on `default` alone; Node gives them there, too.
   const { default: sdk } = await import('@alicloud/fc20230330');
   const { Config } = (await import('@alicloud/openapi-core')).default.$OpenApiUtil;
@@ -102,8 +108,8 @@ async function invokeFunction(
     }),
   );
   const request = new sdk.InvokeFunctionRequest({ body: Readable.from([Buffer.from(event)]) });
-  const headers = new sdk.InvokeFunctionHeaders({ xFcInvocationType: 'Sync' });
-  const runtime = new RuntimeOptions({ readTimeout: TIMEOUT, connectTimeout: 10_000 });
+  const headers = new sdk.InvokeFunctionHeaders({ xFcInvocationType: how });
+  const runtime = new RuntimeOptions({ readTimeout: TIMEOUTS[how], connectTimeout: 10_000 });
   const response = await client.invokeFunctionWithOptions(address.function, request, headers, runtime);
   const payload = response.body ? (await buffer(response.body)).toString() : '';
   const told = response.headers ?? {};

@@ -1,14 +1,20 @@
 import { readFileSync } from 'node:fs';
 import { unzipSync } from 'fflate';
 import { beforeAll, describe, expect, test } from 'vitest';
+import { invocationOf } from '../../functions/context.ts';
 import { parseConfig } from '../../src/config.ts';
 import { createLogger } from '../../src/log.ts';
 import { parseRedeployEvent } from '../../src/redeploy-event.ts';
 import { bundled } from '../bundle.ts';
 import type { Evaluated } from './evaluate.ts';
-import { isMap, type JsonMap } from './read.ts';
+import { isMap, type Json, type JsonMap } from './read.ts';
 import { handlerNames } from './sources.ts';
 import { BUCKET, evaluated, GIVEN, resourcesOf, template } from './stack.ts';
+
+/** What renew alone is told: where its workers are. */
+function workersOf(functionName: Json | undefined): Record<string, string> {
+  return functionName === 'autocert-renew' ? { AUTOCERT_WORK_FUNCTION: 'autocert-work', AUTOCERT_WORKERS: '4' } : {};
+}
 
 describe('the functions', () => {
   let stack: Evaluated;
@@ -61,9 +67,8 @@ describe('the functions', () => {
       DINGTALK_SECRET: secrets.DingtalkSecret,
       INBOX_PASSWORD: secrets.InboxPassword,
     };
-    for (const { EnvironmentVariables } of resourcesOf('ALIYUN::FC3::Function', await evaluated(secrets))) {
-      expect(EnvironmentVariables).toEqual(expected);
-    }
+    for (const { FunctionName, EnvironmentVariables } of resourcesOf('ALIYUN::FC3::Function', await evaluated(secrets)))
+      expect(EnvironmentVariables).toEqual({ ...expected, ...workersOf(FunctionName) });
     const config = parseConfig(
       `acme:
   directoryUrl: zerossl
@@ -99,7 +104,8 @@ notify: [{ channel: dingtalk, url: "\${DINGTALK_URL}", secret: "\${DINGTALK_SECR
     });
     const functions = resourcesOf('ALIYUN::FC3::Function', await evaluated({ Environment }, how));
     expect(functions.map(({ EnvironmentVariables }) => EnvironmentVariables)).toEqual(
-      functions.map(() => ({
+      functions.map(({ FunctionName }) => ({
+        ...workersOf(FunctionName),
         SLACK_URL: 'https://hooks.slack.com/services/T0/B0/x',
         RETRIES: '3',
         AUTOCERT_CONFIG: `oss://${BUCKET}/config.yaml`,
@@ -109,8 +115,40 @@ notify: [{ channel: dingtalk, url: "\${DINGTALK_URL}", secret: "\${DINGTALK_SECR
   });
 
   test('have no variable without a value: a configuration that names one must hear that it is missing', () => {
-    for (const { EnvironmentVariables } of resourcesOf('ALIYUN::FC3::Function', stack))
-      expect(EnvironmentVariables).toEqual({ AUTOCERT_CONFIG: `oss://${BUCKET}/config.yaml` });
+    for (const { FunctionName, EnvironmentVariables } of resourcesOf('ALIYUN::FC3::Function', stack))
+      expect(EnvironmentVariables).toEqual({
+        ...workersOf(FunctionName),
+        AUTOCERT_CONFIG: `oss://${BUCKET}/config.yaml`,
+      });
+  });
+
+  test('are told of workers, renew alone, as many as may run: a worker starts none, and an event has little to do', async () => {
+    const workers = await evaluated({ Workers: 7 });
+    const functions = resourcesOf('ALIYUN::FC3::Function', workers);
+    const [renew, ...others] = functions
+      .filter(({ EnvironmentVariables }) => JSON.stringify(EnvironmentVariables).includes('WORK'))
+      .map(({ FunctionName, EnvironmentVariables, ...rest }) => ({
+        name: FunctionName,
+        ...rest,
+        found: invocationOf(
+          { accountId: GIVEN.account, region: GIVEN.region },
+          EnvironmentVariables as Record<string, string>,
+        ).workers,
+      }));
+    expect(others).toEqual([]);
+    expect(renew?.found).toEqual({
+      count: 7,
+      address: {
+        accountId: GIVEN.account,
+        region: GIVEN.region,
+        service: undefined,
+        function: String(functions.find(({ Handler }) => Handler === 'work.handler')?.['FunctionName']),
+      },
+    });
+    expect(resourcesOf('ALIYUN::FC3::ConcurrencyConfig', workers)).toContainEqual({
+      FunctionName: renew?.found?.address.function,
+      ReservedConcurrency: 7,
+    });
   });
 
   test('are started by a timer each at a minute of its own, the same for the life of the stack', async () => {
@@ -127,11 +165,12 @@ notify: [{ channel: dingtalk, url: "\${DINGTALK_URL}", secret: "\${DINGTALK_SECR
     expect(await crons(other)).toEqual(['0 43 */6 * * *', '0 13 */1 * * *']);
   });
 
-  test('run one renewal and one redeployment at a time', () => {
+  test('run one renewal and one redeployment at a time, and as many workers as renew is told of', () => {
     const reserved = resourcesOf('ALIYUN::FC3::ConcurrencyConfig', stack);
     expect(reserved).toEqual([
       { FunctionName: 'autocert-renew', ReservedConcurrency: 1 },
       { FunctionName: 'autocert-redeploy', ReservedConcurrency: 1 },
+      { FunctionName: 'autocert-work', ReservedConcurrency: 4 },
     ]);
   });
 
@@ -144,6 +183,7 @@ notify: [{ channel: dingtalk, url: "\${DINGTALK_URL}", secret: "\${DINGTALK_SECR
     const alert = 'acs:fc:cn-hangzhou:1234567890123456:functions/autocert-alert';
     expect(configs).toEqual([
       ['autocert-renew', 0, alert],
+      ['autocert-work', 0, alert],
       ['autocert-redeploy', 1, alert],
       ['autocert-watch', 0, alert],
       ['autocert-alert', 1, undefined],

@@ -32,6 +32,7 @@ describe('the roles', () => {
     expect(Object.fromEntries(used)).toEqual({
       'renew.handler': 'autocert-renew',
       'redeploy.handler': 'autocert-renew',
+      'work.handler': 'autocert-renew',
       'watch.handler': 'autocert-watch',
       'status.handler': 'autocert-watch',
       'alert.handler': 'autocert-alert',
@@ -41,8 +42,9 @@ describe('the roles', () => {
   test('allow what the code can call and nothing else', () => {
     const code = [...new Set(handlerNames().flatMap(actionsInCode))].sort();
     const allowed = ['RenewRole', 'WatchRole', 'AlertRole'].flatMap((role) => actionsOf(statementsOf(role, all)));
-    expect([...new Set(allowed)].sort()).toEqual([...code, ...OF_FC].sort());
-    expect(actionsOf(statementsOf('RenewRole', all))).toEqual([...actionsInCode('renew'), ...OF_FC].sort());
+    expect([...new Set(allowed)].sort()).toEqual([...new Set([...code, ...OF_FC])].sort());
+    const renew = new Set([...actionsInCode('renew'), ...OF_FC]);
+    expect(actionsOf(statementsOf('RenewRole', all))).toEqual([...renew].sort());
     expect(actionsOf(statementsOf('AlertRole', all))).toEqual(
       ['log:PostLogStoreLogs', 'oss:GetObject', ...TELLS].sort(),
     );
@@ -70,6 +72,16 @@ describe('the roles', () => {
     };
     for (const role of ['Renew', 'Watch', 'Alert', 'Inbox'])
       expect(told(role.toLowerCase()), role).toEqual(actionsOf(statementsOf(`${role}Role`, all)));
+  });
+
+  test('let renew start its workers, and everybody pass a failure on to alert', () => {
+    const invoked = (role: string) =>
+      statementsOf(role, all).flatMap(({ actions, resources }) =>
+        actions.includes('fc:InvokeFunction') ? resources.map((name) => name.split('/')[1]) : [],
+      );
+    expect(invoked('RenewRole')).toEqual(['autocert-alert', 'autocert-work']);
+    expect(invoked('WatchRole')).toEqual(['autocert-alert']);
+    expect(invoked('AlertRole')).toEqual([]);
   });
 
   test('let the inbox start redeploy and nothing else', () => {
@@ -125,7 +137,7 @@ describe('the roles', () => {
         `^acs:oss:\\*:\\*:(${BUCKET}(/config\\.yaml|/autocert/(index\\.json|certificates/\\*/record\\.json|\\*))?|origin/\\*\\.well-known/acme-challenge/\\*)$`,
       ),
       kms: new RegExp(`^acs:kms:cn-hangzhou:1234567890123456:key/${KMS_KEY}$`),
-      fc: /^acs:fc:cn-hangzhou:1234567890123456:functions\/autocert-alert$/,
+      fc: /^acs:fc:cn-hangzhou:1234567890123456:functions\/autocert-(alert|work)$/,
       log: /^acs:log:cn-hangzhou:1234567890123456:project\/autocert-log-1234567890123456-cn-hangzhou\/logstore\/functions$/,
     };
     for (const role of ['RenewRole', 'WatchRole', 'AlertRole']) {

@@ -30,7 +30,7 @@ function loadedBy(handler: string): Map<string, string> {
   return loaded;
 }
 
-/** The product of a RAM action by the version of its API. OSS has none. */
+/** The product of a RAM action by the version of its API. OSS has none, and what calls Function Compute knows two. */
 const PRODUCTS: Readonly<Record<string, string>> = {
   '2018-05-10': 'cdn',
   '2015-01-09': 'alidns',
@@ -45,8 +45,7 @@ export function actionsInCode(handler: string): string[] {
     const names = [...text.matchAll(/\b(?:action\s*[:=]\s*|call\()'([A-Z]\w+)'/g)].map(([, name = '']) => name);
     if (names.length === 0) return [];
     const version = /^const VERSION = '([\d-]+)'/m.exec(text)?.[1];
-    const product =
-      version === undefined ? (/\boss(-failure)?\.ts$/.test(file) ? 'oss' : undefined) : PRODUCTS[version];
+    const product = version === undefined ? /\b(oss|fc)(-failure)?\.ts$/.exec(file)?.[1] : PRODUCTS[version];
     if (product === undefined) throw new Error(`${file} calls ${names.join(', ')}: of which product?`);
     return names.map((name) => `${product}:${name}`);
   });

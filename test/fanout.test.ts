@@ -1,0 +1,349 @@
+import { setTimeout as pause } from 'node:timers/promises';
+import { afterEach, describe, expect, test } from 'vitest';
+import { createAuthorities } from '../src/authorities.ts';
+import { parseConfig } from '../src/config.ts';
+import type { Deps } from '../src/deps.ts';
+import { AutocertError } from '../src/errors.ts';
+import type { WorkOrder } from '../src/fanout.ts';
+import { registrableDomain } from '../src/identifier.ts';
+import type { Solver } from '../src/issue.ts';
+import type { LedgerPart } from '../src/ledger.ts';
+import { type Ports, type RunRequest, reconcileAll } from '../src/reconcile.ts';
+import { readIndex, type Store } from '../src/record.ts';
+import type { RunReport } from '../src/report.ts';
+import { doShard } from '../src/work.ts';
+import { injected } from './sandbox/injections.ts';
+import { createSimulatedCa } from './sandbox/simulation/ca.ts';
+import { createSimulatedCdn } from './sandbox/simulation/cdn.ts';
+import { createSimulatedStore } from './sandbox/simulation/store.ts';
+
+const DAY = 86_400_000;
+/** Of the clock that the flow sees: a second is a tenth of one. */
+const HASTE = 10;
+const CERTIFICATES = 48;
+/** Seconds: six rounds of eight orders do not fit. */
+const SHORT = 100;
+const NEVER = new Promise<never>(() => undefined);
+
+/** A process: whatever it is about to do outside when it is killed, it does not do, and nothing after. */
+interface Process {
+  /** How many operations outside it has left. */
+  left: number;
+}
+
+function createFleet() {
+  const beganAt = Date.now();
+  const start = Date.parse('2026-01-02T00:00:00Z');
+  let skipped = 0;
+  const now = () => start + skipped + (Date.now() - beganAt) * HASTE;
+  const domains = Array.from({ length: CERTIFICATES }, (_, number) => `www.domain-${number}.com`);
+  const store = createSimulatedStore(() => false);
+  const up = { now, isDown: () => false };
+  const ca = createSimulatedCa({
+    ...up,
+    fails: () => false,
+    lifetimeOf: () => 90 * DAY,
+    offersRenewalInfo: false,
+  });
+  const cdn = createSimulatedCdn({ ...up, domains, lag: () => 0 });
+  const pushed: string[] = [];
+  const events: string[] = [];
+  const config = parseConfig(
+    JSON.stringify({
+      acme: { directoryUrl: 'letsencrypt', contact: ['mailto:ops@example.com'] },
+      store: 'file:///simulated',
+      certificates: domains.map((domain) => ({ name: domain, identifiers: [domain], keyType: 'ec256' })),
+    }),
+    { env: {} },
+  );
+
+  function depsFor(seconds: number): Deps {
+    const log = (event: string) => void events.push(event);
+    return {
+      now: () => new Date(now()),
+      random: () => 0.5,
+      sleep: async (milliseconds, signal) => void (await pause(milliseconds / HASTE, undefined, signal && { signal })),
+      deadline: new Date(now() + seconds * 1000),
+      log: { debug: log, info: log, warn: log, error: log },
+    };
+  }
+
+  /** Everything outside as the process reaches it. */
+  function portsOf(process: Process, deps: Deps, part?: LedgerPart): Ports {
+    const outside = <T extends object>(port: T): T =>
+      new Proxy(port, {
+        get(target, name) {
+          const value: unknown = Reflect.get(target, name);
+          if (typeof value !== 'function') return value;
+          return (...args: unknown[]) => {
+            process.left -= 1;
+            return process.left < 0 ? NEVER : Reflect.apply(value, target, args);
+          };
+        },
+      });
+    const solver: Solver = { type: 'dns-01', present: async () => undefined, cleanUp: async () => undefined };
+    const mine: Store = { ...store };
+    for (const name of ['get', 'put', 'delete', 'list'] as const) Object.assign(mine, { [name]: outside(store)[name] });
+    const target: Ports['target'] = {
+      ...outside(cdn.target),
+      type: 'cdn',
+      list: outside(cdn.target).list,
+      current: outside(cdn.target).current,
+      async deploy(domain, certificate) {
+        const result = await outside(cdn.target).deploy(domain, certificate);
+        pushed.push(domain);
+        return result;
+      },
+    };
+    const open = () => {
+      const session = ca.open();
+      return {
+        ...session,
+        directory: outside(session).directory,
+        account: async (...args: Parameters<typeof session.account>) => outside(await session.account(...args)),
+      };
+    };
+    const shared = { authorities: [config.acme], store: mine, interval: config.renewal.interval, part };
+    return {
+      target,
+      edges: cdn.edges,
+      store: mine,
+      authorities: createAuthorities({ ...shared, solver, deps, open }),
+    };
+  }
+
+  const working: Promise<unknown>[] = [];
+  const orders: WorkOrder[] = [];
+
+  return {
+    ca,
+    store,
+    events,
+    pushed,
+    orders,
+    portsOf,
+    depsFor,
+    /** The clock goes on by as much at once. */
+    skip(milliseconds: number) {
+      skipped += milliseconds;
+    },
+    /** The worker as `functions/work.ts` would run it, in the process given. */
+    work(order: WorkOrder, process: Process = { left: Number.POSITIVE_INFINITY }): void {
+      const deps = { ...depsFor(SHORT), deadline: new Date(order.deadline) };
+      const folder = `work/${String(order.fence).padStart(12, '0')}/${order.shard}/`;
+      const ports = portsOf(process, deps, { folder, shares: order.shares });
+      const ended = doShard(order, { config, ports, deps });
+      if (process.left === Number.POSITIVE_INFINITY) working.push(ended);
+    },
+    run(
+      start: ((order: WorkOrder) => void | Promise<void>) | undefined,
+      more: Partial<RunRequest> & { readonly process?: Process; readonly seconds?: number } = {},
+    ): Promise<RunReport> {
+      const { process = { left: Number.POSITIVE_INFINITY }, seconds = SHORT, ...request } = more;
+      const deps = depsFor(seconds);
+      const workers = start && {
+        count: 4,
+        async start(order: WorkOrder) {
+          orders.push(order);
+          await start(order);
+        },
+      };
+      return reconcileAll(
+        config,
+        { ...portsOf(process, deps), workers },
+        { runId: 'run', force: false, ...request },
+        deps,
+      );
+    },
+    settled: () => Promise.all(working),
+  };
+}
+
+type Fleet = ReturnType<typeof createFleet>;
+
+const statusesOf = ({ outcomes }: RunReport) => [...new Set(outcomes.map(({ status }) => status))].sort();
+
+/** One certificate of the CA for each and one push for each domain, all of them remembered, and nothing left lying about. */
+async function expectOnceEach({ ca, pushed, store }: Fleet): Promise<void> {
+  expect(ca.tally.issued).toBe(CERTIFICATES);
+  expect([...pushed].sort()).toEqual([...new Set(pushed)].sort());
+  expect(pushed).toHaveLength(CERTIFICATES);
+  expect(ca.tally.violations).toEqual([]);
+  const index = await readIndex(store);
+  expect(index.working).toEqual([]);
+  expect([...index.records.values()].filter(({ certificate }) => certificate)).toHaveLength(CERTIFICATES);
+  expect(await store.list('work/')).toEqual([]);
+}
+
+/** Tokens of the account's bucket that are spent: 300 in three hours. */
+async function spent({ store, depsFor }: Fleet): Promise<number> {
+  const [key = '', ...others] = await store.list('ledger/');
+  expect(others).toEqual([]);
+  const { used } = JSON.parse(new TextDecoder().decode(await store.get(key)));
+  return (Date.parse(used.orders) - depsFor(0).now().getTime()) / 36_000;
+}
+
+let fleet: Fleet;
+afterEach(() => fleet?.settled());
+
+describe('more than one run has time for', () => {
+  test('is done by workers, each certificate once, and told in one report', async () => {
+    fleet = createFleet();
+    const report = await fleet.run((order) => fleet.work(order));
+    expect(fleet.orders.map(({ shard, attempt, shares }) => [shard, attempt, shares])).toEqual(
+      [0, 1, 2, 3].map((shard) => [shard, 1, 4]),
+    );
+    expect(statusesOf(report)).toEqual(['renewed']);
+    expect(report.outcomes).toHaveLength(CERTIFICATES);
+    await expectOnceEach(fleet);
+    expect(fleet.ca.tally.orders).toBe(CERTIFICATES);
+    expect(await fleet.store.list('lease/')).toEqual(['lease/000000000001.json']);
+    expect(fleet.events.filter((event) => event === 'certificate_finished')).toHaveLength(CERTIFICATES);
+  });
+
+  test('is counted in one ledger, as if one run had ordered it', async () => {
+    fleet = createFleet();
+    await fleet.run((order) => fleet.work(order));
+    const left = await spent(fleet);
+    expect(left).toBeLessThanOrEqual(CERTIFICATES);
+    // The bucket was refilled while the run went on.
+    expect(left).toBeGreaterThan(CERTIFICATES - SHORT / 36 - 1);
+  });
+
+  test('is nothing to hand out when it fits', async () => {
+    fleet = createFleet();
+    const report = await fleet.run((order) => fleet.work(order), { seconds: 600 });
+    expect(fleet.orders).toEqual([]);
+    expect(statusesOf(report)).toEqual(['renewed']);
+    await expectOnceEach(fleet);
+  });
+
+  test('is done as ever when no worker can be started, and that is said', async () => {
+    fleet = createFleet();
+    const report = await fleet.run(() => {
+      injected();
+      throw new AutocertError({ code: 'PERMISSION_DENIED', message: 'No.', retryable: false, remedy: 'Allow it.' });
+    });
+    expect(statusesOf(report)).toEqual(['renewed']);
+    expect(fleet.events.filter((event) => event === 'worker_not_started')).toHaveLength(4);
+    await expectOnceEach(fleet);
+  });
+
+  test('of which FC loses one part is finished by the coordinator', async () => {
+    fleet = createFleet();
+    const report = await fleet.run((order) => (order.shard === 2 ? injected() : fleet.work(order)), { seconds: 119 });
+    expect(statusesOf(report)).toEqual(['renewed']);
+    expect(fleet.orders.filter(({ shard }) => shard === 2).map(({ attempt }) => attempt)).toEqual([1, 2]);
+    await expectOnceEach(fleet);
+  });
+
+  test('is not done twice by an invocation that is delivered twice', async () => {
+    fleet = createFleet();
+    const report = await fleet.run((order) => {
+      injected();
+      fleet.work(order);
+      fleet.work(order);
+    });
+    expect(statusesOf(report)).toEqual(['renewed']);
+    expect(fleet.events.filter((event) => event === 'shard_is_anothers')).toHaveLength(4);
+    await expectOnceEach(fleet);
+  });
+
+  test('is left alone by another run that comes meanwhile', async () => {
+    fleet = createFleet();
+    let other: Promise<RunReport> | undefined;
+    const report = await fleet.run((order) => {
+      fleet.work(order);
+      other ??= fleet.run((theirs) => fleet.work(theirs));
+    });
+    const codes = new Set((await other)?.outcomes.map(({ status, error }) => `${status} ${error?.code}`));
+    expect([...codes].filter((code) => code !== 'deferred LEASE_HELD' && code !== 'kept undefined')).toEqual([]);
+    expect(codes).toContain('deferred LEASE_HELD');
+    expect(statusesOf(report)).toEqual(['renewed']);
+    await expectOnceEach(fleet);
+  });
+});
+
+describe('a worker that is killed', () => {
+  test.each([3, 20, 60, 110, 170, 240])(
+    'at its operation %i has its shard done by another, nothing twice',
+    async (left) => {
+      fleet = createFleet();
+      injected();
+      const report = await fleet.run(
+        (order) => fleet.work(order, order.shard === 0 && order.attempt === 1 ? { left } : undefined),
+        { seconds: 119 },
+      );
+      expect(statusesOf(report)).toEqual(['renewed']);
+      expect(fleet.orders.filter(({ shard }) => shard === 0).map(({ attempt }) => attempt)).toEqual([1, 2]);
+      await expectOnceEach(fleet);
+    },
+  );
+
+  test('in a run that a person insists on is not followed by one that orders anew', async () => {
+    fleet = createFleet();
+    injected();
+    const only = Array.from({ length: CERTIFICATES }, (_, number) => `www.domain-${number}.com`);
+    const report = await fleet.run(
+      (order) => fleet.work(order, order.shard === 0 && order.attempt === 1 ? { left: 240 } : undefined),
+      { seconds: 119, force: true, only },
+    );
+    expect(statusesOf(report)).toEqual(['renewed']);
+    await expectOnceEach(fleet);
+  });
+});
+
+describe('a coordinator that is killed', () => {
+  test('leaves workers that finish, and a next run that finds all done', async () => {
+    fleet = createFleet();
+    injected();
+    const process = { left: Number.POSITIVE_INFINITY };
+    await new Promise<void>((resolve) => {
+      void fleet.run(
+        (order) => {
+          fleet.work(order);
+          if (order.shard === 3) {
+            process.left = 0;
+            resolve();
+          }
+        },
+        { process },
+      );
+    });
+    await fleet.settled();
+    expect(await fleet.store.list('work/')).not.toEqual([]);
+    fleet.skip(SHORT * 1000 + 120_000);
+    const report = await fleet.run((order) => fleet.work(order));
+    expect(statusesOf(report)).toEqual(['kept']);
+    expect(await spent(fleet)).toBeGreaterThan(CERTIFICATES - (2 * (SHORT + 120)) / 36);
+    await expectOnceEach(fleet);
+  });
+
+  test('is followed by a run that stops its workers and does the rest', async () => {
+    fleet = createFleet();
+    injected();
+    const process = { left: Number.POSITIVE_INFINITY };
+    await new Promise<void>((resolve) => {
+      void fleet.run(
+        (order) => {
+          // Each of them stands still on its way, and goes on when its run is long over.
+          fleet.work(order, { left: 60 + 30 * order.shard });
+          if (order.shard === 3) {
+            process.left = 0;
+            resolve();
+          }
+        },
+        { process },
+      );
+    });
+    await pause(1_000);
+    fleet.skip(SHORT * 1000 + 120_000);
+    const report = await fleet.run((order) => fleet.work(order));
+    expect(statusesOf(report).filter((status) => status !== 'kept')).toEqual(['renewed']);
+    await expectOnceEach(fleet);
+  });
+});
+
+test('the fleet of these tests has a registered domain for each certificate', () => {
+  expect(registrableDomain('www.domain-7.com')).toBe('domain-7.com');
+});

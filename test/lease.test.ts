@@ -2,7 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { takeLease } from '../src/lease.ts';
+import { takeLease, takeShare } from '../src/lease.ts';
 import type { Store } from '../src/record.ts';
 import { createFileStore } from '../src/store/file.ts';
 
@@ -77,5 +77,50 @@ describe('the lease', () => {
       await lease.release();
     }
     expect(await store.list('lease/')).toEqual(['lease/000000000003.json']);
+  });
+});
+
+describe('a share of a lease', () => {
+  const bytes = new TextEncoder().encode('1');
+  const held = () => takeLease(store, 'run-1', TEN_PAST, { now: () => NOON });
+  const share = (shard: number, attempt: number) => takeShare(store, { fence: 1, shard, attempt }, 'worker');
+
+  test('is held beside the others, and the lease beside all of them', async () => {
+    const lease = await held();
+    for (const one of [await share(0, 1), await share(1, 1), await share(11, 2), lease]) {
+      await one.check();
+      await one.store.put('a.json', bytes);
+    }
+  });
+
+  test('is had by one of two that an event is delivered to twice', async () => {
+    await held();
+    const both = await Promise.allSettled([share(0, 1), share(0, 1)]);
+    expect(both.map(({ status }) => status).sort()).toEqual(['fulfilled', 'rejected']);
+    await expect(share(0, 1)).rejects.toMatchObject({ code: 'LEASE_HELD' });
+  });
+
+  test('ends with a later attempt at the same shard: no earlier one is to be had, and none goes on', async () => {
+    await held();
+    const [first, neighbour] = [await share(1, 1), await share(11, 1)];
+    const second = await share(1, 2);
+    await expect(first.check()).rejects.toMatchObject({ code: 'LEASE_LOST' });
+    await expect(first.store.put('a.json', bytes)).rejects.toMatchObject({ code: 'LEASE_LOST' });
+    await expect(first.store.delete('a.json')).rejects.toMatchObject({ code: 'LEASE_LOST' });
+    await expect(share(1, 1)).rejects.toMatchObject({ code: 'LEASE_HELD' });
+    await Promise.all([second.check(), neighbour.check()]);
+  });
+
+  test('ends with its lease, whether that is given up or taken over', async () => {
+    const lease = await held();
+    const [given, taken] = [await share(0, 1), await share(1, 1)];
+    await lease.release();
+    await expect(given.check()).rejects.toMatchObject({ code: 'LEASE_LOST' });
+    expect(await store.list('')).toEqual(['lease/000000000001.json']);
+    await share(1, 2);
+    await takeLease(store, 'run-2', TEN_PAST, { now: () => NOON });
+    await expect(taken.check()).rejects.toMatchObject({ code: 'LEASE_LOST' });
+    await expect(share(1, 3)).rejects.toMatchObject({ code: 'LEASE_HELD' });
+    expect(await store.list(''), 'nor does it stay').toEqual(['lease/000000000002.json']);
   });
 });

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { AcmeProblem, PROBLEM_NAMESPACE } from '../src/acme/problem.ts';
 import { AutocertError } from '../src/errors.ts';
 import type { CertificateSpec } from '../src/inventory.ts';
-import { type Ledger, openLedger } from '../src/ledger.ts';
+import { type Ledger, openLedger, uniteLedgers } from '../src/ledger.ts';
 import { createQuarantine } from '../src/quarantine.ts';
 import type { CertificateRecord, Store, StoredCertificate } from '../src/record.ts';
 import { createSimulatedStore } from './sandbox/simulation/store.ts';
@@ -13,10 +13,13 @@ const ELSEWHERE = 'https://ca.example/directory';
 const HELD = { check: async () => undefined };
 const ignore = () => undefined;
 
-function ledgerOn(store: Store, more: { directoryUrl?: string; now?: Date; accountUrl?: string } = {}): Ledger {
-  const { directoryUrl = LETS_ENCRYPT, now = NOON, accountUrl = 'https://ca.example/account/1' } = more;
+function ledgerOn(
+  store: Store,
+  more: { directoryUrl?: string; now?: Date; accountUrl?: string; part?: { folder: string; shares: number } } = {},
+): Ledger {
+  const { directoryUrl = LETS_ENCRYPT, now = NOON, accountUrl = 'https://ca.example/account/1', part } = more;
   const deps = { now: () => now, log: { debug: ignore, info: ignore, warn: ignore, error: ignore } };
-  return openLedger({ directoryUrl, accountUrl, store, quarantine: createQuarantine(store, deps), deps });
+  return openLedger({ directoryUrl, accountUrl, store, quarantine: createQuarantine(store, deps), part, deps });
 }
 
 function specOf(...identifiers: readonly string[]): CertificateSpec {
@@ -199,5 +202,70 @@ describe('what kind of order it is', () => {
       });
     }
     expect(await refusal(ledger, other, recordOf(other.name, { certificate: renewed }))).toBeUndefined();
+  });
+});
+
+describe('workers that share an account', () => {
+  const folder = (shard: number) => `work/000000000007/${shard}/`;
+  const part = (shard: number, shares = 3) => ({ part: { folder: folder(shard), shares } });
+  const deps = { now: () => NOON, log: { debug: ignore, info: ignore, warn: ignore, error: ignore } };
+  const unite = async (store: Store, fence = 7, shares = 3) =>
+    uniteLedgers(
+      await store.list('work/'),
+      { fence, shares },
+      { store, quarantine: createQuarantine(store, deps), deps },
+    );
+  const admitted = async (ledger: Ledger, zone: string, count: number) => {
+    const specs = Array.from({ length: count }, (_, number) => specOf(`www.${zone}-${number}.com`));
+    return (await Promise.all(specs.map((spec) => refusal(ledger, spec)))).filter((answer) => !answer).length;
+  };
+
+  test('each get their part of what is left, and together no more than one would', async () => {
+    const [alone, store] = [createSimulatedStore(() => false), createSimulatedStore(() => false)];
+    for (const one of [alone, store]) expect(await admitted(ledgerOn(one), 'before', 60)).toBe(60);
+    const rest = await admitted(ledgerOn(alone), 'alone', 300);
+    const each = await Promise.all([0, 1, 2].map((n) => admitted(ledgerOn(store, part(n)), `shard-${n}`, 300)));
+    // A minute's margin: of the whole bucket it is two tokens, of a third of it one.
+    expect(rest).toBe(238);
+    expect(each).toEqual([79, 79, 79]);
+    expect(await store.list('ledger/'), 'nobody writes what all read').toHaveLength(1);
+  });
+
+  test('leave one ledger behind, in which the tokens of all are spent', async () => {
+    const store = createSimulatedStore(() => false);
+    const ledgers = [0, 1, 2].map((n) => ledgerOn(store, part(n)));
+    for (const [n, ledger] of ledgers.entries()) await admitted(ledger, `shard-${n}`, 10 * n);
+    await unite(store);
+    expect(await admitted(ledgerOn(store), 'after', 300)).toBe(298 - 30);
+  });
+
+  test('leave what each knows of its own domains, and the wait that the CA told one of them', async () => {
+    const store = createSimulatedStore(() => false);
+    for (let n = 0; n < 49; n += 1) await admit(ledgerOn(store, part(0)), specOf(`n${n}.example.com`));
+    await admit(ledgerOn(store, part(1)), specOf('n1.example.net'));
+    const until = new Date('2026-01-02T18:00:00Z');
+    const slow = ledgerOn(store, part(2));
+    await slow.failed(specOf('n2.example.org'), problem('rateLimited', 'of "example.org"', { retryAfter: until }));
+    await unite(store);
+    const next = ledgerOn(store);
+    expect(await refusal(next, specOf('x.example.com'))).toMatchObject({ code: 'ACME_LIMIT_REACHED' });
+    expect(await refusal(next, specOf('x.example.net'))).toBeUndefined();
+    expect(await refusal(next, specOf('x.example.org'))).toMatchObject({ retryAfter: '2026-01-02T18:00:00.000Z' });
+  });
+
+  test('are counted once, by a run too that finds what a killed one had counted already', async () => {
+    const store = createSimulatedStore(() => false);
+    for (const n of [0, 1, 2]) await admitted(ledgerOn(store, part(n)), `shard-${n}`, 20);
+    await unite(store);
+    const [key = ''] = await store.list('ledger/');
+    const once = await store.get(key);
+    await unite(store);
+    expect(await store.get(key)).toEqual(once);
+  });
+
+  test('a worker that is begun again goes on with the part of the one before', async () => {
+    const store = createSimulatedStore(() => false);
+    expect(await admitted(ledgerOn(store, part(0)), 'first', 90)).toBe(90);
+    expect(await admitted(ledgerOn(store, part(0)), 'second', 90)).toBe(9);
   });
 });

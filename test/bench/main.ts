@@ -9,6 +9,7 @@ import { parseArgs } from 'node:util';
 import { build } from '../../build.ts';
 import { chart } from './chart.ts';
 import { cold } from './cold.ts';
+import { fanout } from './fanout.ts';
 import type { Figure, Scale } from './figures.ts';
 import { idle } from './idle.ts';
 import { latency } from './latency.ts';
@@ -22,6 +23,7 @@ const SECTIONS: Readonly<Record<string, (scale: Scale) => Promise<Figure[]>>> = 
   cold,
   idle,
   pushes,
+  fanout,
 };
 const JSON_FILE = new URL('./bench.json', import.meta.url);
 const CHART_FILE = new URL('./bench.svg', import.meta.url);

@@ -79,6 +79,8 @@ export interface Host {
    * is called.
    */
   stall(functionName: string): () => void;
+  /** Ends one running instance of the function, as a machine that is lost does. False when none runs. */
+  kill(functionName: string): boolean;
   /** Kills every instance and removes the unpacked zip. */
   close(): Promise<void>;
 }
@@ -206,6 +208,11 @@ export async function startFcHost(options: HostOptions): Promise<Host> {
       return () => {
         for (const { instance } of busy) instance.thaw();
       };
+    },
+    kill(functionName) {
+      const running = (instances.get(functionName) ?? []).find(({ isBusy, instance }) => isBusy && instance.isAlive);
+      void running?.instance.kill();
+      return running !== undefined;
     },
     async close() {
       process.removeListener('exit', killAll);

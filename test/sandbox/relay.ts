@@ -18,8 +18,8 @@ export interface Relay {
   close(): Promise<void>;
 }
 
-/** `url` is that of a server of this machine. */
-export async function startRelay(url: string): Promise<Relay> {
+/** `url` is that of a server of this machine. What it says takes `delay` milliseconds longer to arrive. */
+export async function startRelay(url: string, { delay = 0 }: { readonly delay?: number } = {}): Promise<Relay> {
   const target = Number(new URL(url).port);
   const clients = new Set<Socket>();
   let made = 0;
@@ -27,11 +27,16 @@ export async function startRelay(url: string): Promise<Relay> {
     made += 1;
     clients.add(client);
     const upstream = connect(target, '127.0.0.1');
+    client.pipe(upstream);
+    if (delay === 0) upstream.pipe(client);
+    else {
+      upstream.on('data', (bytes) => setTimeout(() => client.write(bytes), delay));
+      upstream.on('end', () => setTimeout(() => client.end(), delay));
+    }
     for (const [one, other] of [
       [client, upstream],
       [upstream, client],
     ] as const) {
-      one.pipe(other);
       // Whatever ends one half ends the other.
       one.on('error', () => other.destroy());
       one.on('close', () => other.destroy());

@@ -50,7 +50,7 @@ function createFleet() {
   const events: string[] = [];
   const config = parseConfig(
     JSON.stringify({
-      acme: { directoryUrl: 'letsencrypt', contact: ['mailto:ops@example.com'] },
+      acme: { directoryUrl: 'letsencrypt', contact: ['mailto:ops@example.com'], concurrency: 8 },
       store: 'file:///simulated',
       certificates: domains.map((domain) => ({ name: domain, identifiers: [domain], keyType: 'ec256' })),
     }),

@@ -78,7 +78,7 @@ async function inOneWorld(certificates: number, workers: number): Promise<number
     const plain = world.config({});
     const config = {
       ...plain,
-      acme: { ...(plain['acme'] as object), directoryUrl: `https://127.0.0.1:${ca.port}/dir` },
+      acme: { ...(plain['acme'] as object), directoryUrl: `https://127.0.0.1:${ca.port}/dir`, concurrency: 8 },
       challenge: { type: 'http-01', solver: 'oss', bucket: 'origin' },
       discover: { include: ['*'], keyType: 'ec256' },
       cdn: { callsPerSecond: 100 },

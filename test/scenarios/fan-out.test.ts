@@ -67,7 +67,9 @@ async function deploy(
   open.push(host, api);
   const caPath = join(folder, `${suffix}.pem`);
   await writeFile(caPath, api.caBundle);
+  const plain = world.config({});
   const config = world.config({
+    acme: { ...(plain['acme'] as object), concurrency: 8 },
     certificates: domains.map((domain) => ({ name: domain, identifiers: [domain], keyType: 'ec256' })),
     cdn: { callsPerSecond: 9 },
     store: pathToFileURL(storePath).href,

@@ -13,6 +13,7 @@ import { fanout } from './fanout.ts';
 import type { Figure, Scale } from './figures.ts';
 import { idle } from './idle.ts';
 import { latency } from './latency.ts';
+import { memory } from './memory.ts';
 import { pushes } from './pushes.ts';
 import { requests } from './requests.ts';
 import { table } from './table.ts';
@@ -22,6 +23,7 @@ const SECTIONS: Readonly<Record<string, (scale: Scale) => Promise<Figure[]>>> = 
   latency,
   cold,
   idle,
+  memory,
   pushes,
   fanout,
 };

@@ -55,7 +55,7 @@ export function parseDestination(event: Uint8Array): Destination {
       failed: failedIn(error.message),
       noticed,
     },
-    told: error.type === 'RunFailed' && error.message.trimEnd().endsWith(TOLD),
+    told: TELLERS.includes(error.type) && error.message.trimEnd().endsWith(TOLD),
   };
 }
 
@@ -81,6 +81,9 @@ function errorOf(payload: string | Record<string, unknown> | undefined): {
     type: typeof errorType === 'string' ? errorType : '',
   };
 }
+
+/** Errors of ours whose last word on whether people were told is to be believed; of a worker's shard its coordinator tells. */
+const TELLERS = ['RunFailed', 'WorkFailed'];
 
 const SIGNS: readonly (readonly [CrashReason, RegExp])[] = [
   ['timeout', /timed?[\s_-]*out/i],

@@ -40,6 +40,13 @@ const DOCUMENTED: [number | undefined, string, ErrorCode, Again][] = [
   [403, 'CdnServiceNotFound', 'ACCOUNT_SUSPENDED', 'no'],
   [403, 'DomainInProtectedMode', 'DOMAIN_PROTECTED', 'no'],
   [500, 'InternalError', 'SERVICE_UNAVAILABLE', 'few'],
+  // InvokeFunction.
+  [404, 'FunctionNotFound', 'REQUEST_REFUSED', 'no'],
+  [404, 'ServiceNotFound', 'REQUEST_REFUSED', 'no'],
+  [403, 'AccessDenied', 'PERMISSION_DENIED', 'no'],
+  [403, 'SignatureNotMatch', 'CREDENTIALS_REFUSED', 'no'],
+  [429, 'ResourceExhausted', 'SERVICE_BUSY', 'few'],
+  [429, 'ResourceThrottled', 'SERVICE_BUSY', 'few'],
   // SetCdnDomainSSLCertificate.
   [400, 'InvalidSSLProtocol.ValueNotSupported', 'REQUEST_REFUSED', 'no'],
   [400, 'SSLPub.MissingParameter', 'CERTIFICATE_REFUSED', 'no'],

@@ -31,6 +31,9 @@ export interface SimulatedCa {
   };
 }
 
+/** The part of a certificate's life by which its suggested window begins and ends away from the middle. */
+export const ADVICE_SPREAD = 0.02;
+
 export interface SimulatedCaOptions {
   now(): number;
   isDown(): boolean;
@@ -143,7 +146,7 @@ export function createSimulatedCa(options: SimulatedCaOptions): SimulatedCa {
     if (revokedAt !== undefined) return { start: new Date(revokedAt - HOUR), end: new Date(revokedAt - HOUR / 2) };
     const life = notAfter - notBefore;
     const ideal = notAfter - life / (life <= 10 * DAY ? 2 : 3);
-    return { start: new Date(ideal - life * 0.02), end: new Date(ideal + life * 0.02) };
+    return { start: new Date(ideal - life * ADVICE_SPREAD), end: new Date(ideal + life * ADVICE_SPREAD) };
   }
 
   function isWithinWindow(replaces: string | undefined, identifiers: readonly string[]): boolean {

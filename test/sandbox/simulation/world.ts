@@ -7,7 +7,7 @@ import type { Solver } from '../../../src/issue.ts';
 import { reconcileAll } from '../../../src/reconcile.ts';
 import type { RunReport } from '../../../src/report.ts';
 import { foundLost, injected } from '../injections.ts';
-import { createSimulatedCa, type SimulatedCa, type SimulatedCaOptions } from './ca.ts';
+import { ADVICE_SPREAD, createSimulatedCa, type SimulatedCa, type SimulatedCaOptions } from './ca.ts';
 import { createSimulatedCdn } from './cdn.ts';
 import { createPeople } from './people.ts';
 import { drawn } from './random.ts';
@@ -161,7 +161,9 @@ export async function live(life: Life): Promise<LifeTold> {
     for (const member of fleet) {
       const end = cdn.servedUntil(member.domain);
       const { lifetime } = member;
-      const isDue = end !== 0 && startedAt >= end - lifetime / (lifetime <= 10 * DAY ? 2 : 3);
+      // Up to then the CA may have asked to wait.
+      const windowEnd = end - lifetime / (lifetime <= 10 * DAY ? 2 : 3) + lifetime * ADVICE_SPREAD;
+      const isDue = end !== 0 && startedAt >= windowEnd;
       if (!isDue) member.missed = [];
       else if (isFine && !isForlorn(member.domain)) member.missed.push(whyNot(member, report, startedAt));
     }

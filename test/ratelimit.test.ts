@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
-import { createCallLimiter } from '../src/ratelimit.ts';
+import { createCallLimiter, type Turn } from '../src/ratelimit.ts';
 import { listen, realDeps, steppedDeps } from './aliyun/loopback.ts';
+import { type Outcome, type Situation, strictLimit } from './strict-limit.ts';
 
 /** The most of these instants (ms) that any window of one second holds. */
 function mostInAnySecond(instants: readonly number[]): number {
@@ -16,6 +17,7 @@ async function starts(
   let nth = 0;
   const deps = {
     now: () => new Date(at),
+    random: () => 0.5,
     sleep: async (milliseconds: number) => {
       // As with a timer: whoever may start now does so before time goes on.
       await new Promise((resolve) => setImmediate(resolve));
@@ -100,31 +102,82 @@ describe('the call limiter', () => {
     expect(Math.min(...gaps)).toBeGreaterThanOrEqual(100);
   });
 
-  test('a refusal narrows the rate, and within five seconds it is whole again', async () => {
+  /** As many calls as are asked for, at full rate, over connections that are open. */
+  async function calls(count: number) {
     const deps = steppedDeps();
     const limiter = createCallLimiter({ callsPerSecond: 10, deps });
     await limiter.take();
-    limiter.throttled();
-    const refusedAt = deps.now().getTime();
-    const started: number[] = [];
-    for (let nth = 0; nth < 80; nth += 1) {
-      await limiter.take();
-      started.push(deps.now().getTime() - refusedAt);
-    }
+    await deps.sleep(3_000);
+    const turns: Turn[] = [];
+    for (let nth = 0; nth < count; nth += 1) turns.push(await limiter.take());
+    const since = deps.now().getTime();
+    /** How long after the last of them the next ones start. */
+    const next = async (more: number): Promise<number[]> => {
+      const started: number[] = [];
+      for (let nth = 0; nth < more; nth += 1) {
+        await limiter.take();
+        started.push(deps.now().getTime() - since);
+      }
+      return started;
+    };
+    return { turns, next };
+  }
+
+  test('a refusal narrows the rate to what was let through, and within five seconds it is whole again', async () => {
+    const { turns, next } = await calls(6);
+    turns[5]?.throttled();
+    const started = await next(80);
     const within = (from: number, to: number) => started.filter((at) => at >= from && at < to).length;
-    expect(within(0, 1_000)).toBeLessThanOrEqual(6);
-    expect(within(0, 1_000)).toBeGreaterThan(0);
-    expect(within(5_200, 6_200)).toBeGreaterThanOrEqual(9);
+    // The second that was full ends when the first of our five leaves it.
+    expect(within(0, 500)).toBe(0);
+    expect(within(500, 1_500)).toBe(5);
+    expect(within(4_000, 5_035)).toBe(10);
   });
 
-  test('the refusals of one second count once', async () => {
+  test('who has more than half of the limit keeps half', async () => {
+    const { turns, next } = await calls(9);
+    turns[8]?.throttled();
+    const [, ...started] = await next(5);
+    expect(started.map((at, nth) => Math.round((at - (started[nth - 1] ?? 0)) / 10)).slice(1)).toEqual([21, 21, 21]);
+  });
+
+  test('who had nothing let through waits for about a second', async () => {
     const deps = steppedDeps();
     const limiter = createCallLimiter({ callsPerSecond: 10, deps });
+    (await limiter.take()).throttled();
+    const refusedAt = deps.now().getTime();
     await limiter.take();
-    for (let nth = 0; nth < 10; nth += 1) limiter.throttled();
+    expect(deps.now().getTime() - refusedAt).toBeGreaterThan(500);
+    expect(deps.now().getTime() - refusedAt).toBeLessThanOrEqual(1_100);
+  });
+
+  test.each([10, 11, 25])(
+    'a refusal of call %i when the whole second before was ours narrows nothing',
+    async (count) => {
+      const { turns, next } = await calls(count + 1);
+      turns[count]?.throttled();
+      expect((await next(10)).at(-1)).toBeLessThanOrEqual(1_040);
+    },
+  );
+
+  test('that connections had to be opened is not taken for somebody else’s calls', async () => {
+    const deps = steppedDeps();
+    const limiter = createCallLimiter({ callsPerSecond: 10, deps });
+    for (let nth = 0; nth < 10; nth += 1) await limiter.take();
+    (await limiter.take()).throttled();
     const before = deps.now().getTime();
-    await limiter.take();
-    expect(deps.now().getTime() - before).toBeLessThanOrEqual(210);
+    for (let nth = 0; nth < 10; nth += 1) await limiter.take();
+    expect(deps.now().getTime() - before).toBeLessThanOrEqual(1_040);
+  });
+
+  test('the refusals of calls that were under way together count once', async () => {
+    const together = await calls(7);
+    for (const turn of together.turns.slice(4)) turn.throttled();
+    const started = await together.next(4);
+    const gaps = started.slice(1).map((at, nth) => at - (started[nth] ?? 0));
+    // Four calls a second.
+    expect(Math.max(...gaps)).toBeLessThanOrEqual(260);
+    expect(Math.min(...gaps)).toBeGreaterThanOrEqual(258);
   });
 
   test('a call whose turn comes after the deadline is refused, one that cleans up is not', async () => {
@@ -154,4 +207,128 @@ describe('the call limiter', () => {
     expect(arrived).toHaveLength(45);
     expect(mostInAnySecond(arrived)).toBeLessThanOrEqual(20);
   });
+});
+
+describe('at a server that counts strictly', () => {
+  const SEEDS = [1, 2, 3, 4, 5, 6, 7, 8, 9];
+  const median = (values: readonly number[]): number =>
+    [...values].sort((a, b) => a - b)[values.length >> 1] ?? Number.NaN;
+
+  async function outcomes(situation: Omit<Situation, 'seed'>): Promise<Outcome[]> {
+    return Promise.all(SEEDS.map((seed) => strictLimit({ ...situation, seed })));
+  }
+
+  function judge(all: readonly Outcome[]): { readonly ratio: number; readonly throttled: number } {
+    return {
+      ratio: median(all.map(({ ratio }) => ratio)),
+      throttled: median(all.map(({ throttled }) => throttled)),
+    };
+  }
+
+  test('one client: 1.05 times the ideal and 1 % refused at the most', async () => {
+    const { ratio, throttled } = judge(await outcomes({ clients: [{ calls: 300 }] }));
+    expect(ratio).toBeLessThanOrEqual(1.05);
+    expect(throttled).toBeLessThanOrEqual(0.01);
+  });
+
+  test.each([
+    ['at once', 0, undefined],
+    ['one after the other', 400, undefined],
+    ['in step and without any jitter', 0, [5, 5, 0] as const],
+  ])(
+    'two clients that begin %s: 1.15 times the ideal and 5 % refused at the most, shared by halves',
+    async (_, from, latency) => {
+      const all = await outcomes({ clients: [{ calls: 150 }, { calls: 150, from }], ...(latency && { latency }) });
+      const { ratio, throttled } = judge(all);
+      expect(ratio).toBeLessThanOrEqual(1.15);
+      expect(throttled).toBeLessThanOrEqual(0.05);
+      for (const { through } of all)
+        for (const count of through(5_000, 25_000)) expect(count).toBeGreaterThanOrEqual(60);
+    },
+  );
+
+  test('three clients: 10 % refused at the most, and none goes short', async () => {
+    const all = await outcomes({ clients: [{ calls: 150 }, { calls: 150 }, { calls: 150 }] });
+    const { ratio, throttled } = judge(all);
+    expect(ratio).toBeLessThanOrEqual(1.2);
+    expect(throttled).toBeLessThanOrEqual(0.1);
+    for (const { through } of all) for (const count of through(5_000, 35_000)) expect(count).toBeGreaterThanOrEqual(30);
+  });
+
+  test('one that joins another has about half after ten seconds', async () => {
+    const all = await outcomes({ clients: [{ calls: 300 }, { calls: 300, from: 10_000 }] });
+    expect(median(all.map(({ through }) => through(20_000, 30_000)[1] ?? 0))).toBeGreaterThanOrEqual(40);
+    expect(judge(all).ratio).toBeLessThanOrEqual(1.15);
+  });
+
+  test('what one leaves the other takes', async () => {
+    const { ratio } = judge(await outcomes({ clients: [{ calls: 300 }, { calls: 60 }] }));
+    expect(ratio).toBeLessThanOrEqual(1.15);
+  });
+
+  test.each([
+    [500, 50],
+    [3_000, 10],
+    [3_000, 50],
+    [3_000, 100],
+    [10_000, 20],
+  ])('after foreign calls of %i ms, one in %i ms, the whole rate is used again within 5 s', async (lasting, every) => {
+    const ends = 5_000 + lasting;
+    const foreign = [{ from: 5_000, to: ends, every }];
+    for (const { through } of await outcomes({ clients: [{ calls: 400 }], foreign, latency: [2, 6, 0] })) {
+      expect(through(ends + 5_000, ends + 8_000)[0]).toBeGreaterThanOrEqual(28);
+    }
+  });
+
+  test('during foreign calls that leave no room, two calls a second are refused at the most', async () => {
+    const foreign = [{ from: 5_000, to: 15_000, every: 10 }];
+    for (const { arrivals } of await outcomes({ clients: [{ calls: 200 }], foreign })) {
+      const refused = arrivals.filter(({ at, isThrough }) => !isThrough && at >= 5_000 && at < 15_000);
+      expect(refused.length).toBeLessThanOrEqual(20);
+    }
+  });
+
+  test('a client whose event loop stands still again and again loses that time and hardly more', async () => {
+    const stalls = [
+      [5_000, 7_000],
+      [12_000, 12_300],
+      [15_000, 15_080],
+    ] as const;
+    const { ratio, throttled } = judge(await outcomes({ clients: [{ calls: 300, stalls }] }));
+    expect(ratio).toBeLessThanOrEqual(1.05 + 2_380 / 29_900);
+    expect(throttled).toBeLessThanOrEqual(0.01);
+  });
+
+  test('30 calls a second shared by two', async () => {
+    const { ratio, throttled } = judge(await outcomes({ limit: 30, clients: [{ calls: 450 }, { calls: 450 }] }));
+    expect(ratio).toBeLessThanOrEqual(1.1);
+    expect(throttled).toBeLessThanOrEqual(0.025);
+  });
+
+  test.each([2.5, 0.5])('%f calls a second are so many and none is refused', async (callsPerSecond) => {
+    for (const { ratio, throttled } of await outcomes({ clients: [{ calls: 30, callsPerSecond }] })) {
+      expect(throttled).toBe(0);
+      expect(ratio).toBeLessThanOrEqual((10 / callsPerSecond) * 1.06);
+    }
+  });
+
+  test('one call a second shared by two: both get on', async () => {
+    for (const { ratio, through } of await outcomes({ limit: 1, clients: [{ calls: 15 }, { calls: 15 }] })) {
+      expect(ratio).toBeLessThanOrEqual(1.5);
+      expect(through(0, 600_000)).toEqual([15, 15]);
+    }
+  });
+
+  test.each([
+    [1, 1.1, 0.02],
+    [2, 1.6, 0.12],
+  ])(
+    'where a refused call counts as well, %i clients do not keep the limit full of refusals',
+    async (count, most, refused) => {
+      const clients = Array.from({ length: count }, () => ({ calls: 300 / count }));
+      const { ratio, throttled } = judge(await outcomes({ clients, countsRefused: true }));
+      expect(ratio).toBeLessThanOrEqual(most);
+      expect(throttled).toBeLessThanOrEqual(refused);
+    },
+  );
 });

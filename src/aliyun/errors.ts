@@ -67,6 +67,8 @@ export interface Meaning {
 const CONFIGURING: Pace = { base: 10_000, cap: 60_000, attempts: Number.POSITIVE_INFINITY };
 /** Alibaba Cloud DNS finishes an operation within a few seconds. */
 const LAST_OPERATION: Pace = { floor: 2_000, base: 5_000, cap: 5_000, attempts: 12 };
+/** The call limiter decides when a call starts; this wait only keeps a few calls from coming back in one row. */
+const LIMITED: Pace = { base: 250, cap: 4_000, attempts: 10 };
 const FEW: Pace = { base: 500, cap: 20_000, attempts: 4 };
 const ONCE_MORE: Pace = { base: 2_000, cap: 20_000, attempts: 2 };
 
@@ -84,6 +86,7 @@ function again(code: ErrorCode, remedy: string, pace?: Pace): Meaning {
 const throttled = again(
   'CALL_THROTTLED',
   'Lower cdn.callsPerSecond, or find what else calls the same API with this account.',
+  LIMITED,
 );
 const unavailable = again(
   'SERVICE_UNAVAILABLE',

@@ -108,7 +108,7 @@ export function createRpc({ credentials, deps, timeout = 15_000 }: RpcOptions): 
 
   async function attempt(request: RpcCall): Promise<Record<string, unknown>> {
     const { action, endpoint, version, limiter, cleanUp = false } = request;
-    await limiter?.take({ pastDeadline: cleanUp });
+    const turn = await limiter?.take({ pastDeadline: cleanUp });
     const left = Math.max(timeLeft(deps), cleanUp ? CLEAN_UP_TIMEOUT : 0);
     if (left <= 0) throw deadlineReached(action);
     const { accessKeyId, accessKeySecret, securityToken } = await readCredentials(credentials, action);
@@ -157,7 +157,7 @@ export function createRpc({ credentials, deps, timeout = 15_000 }: RpcOptions): 
       const error = toAliyunError(thrown, context());
       if (error.apiCode === undefined) sockets.drop(agent);
       else sockets.keep(base, agent);
-      if (error.code === 'CALL_THROTTLED') limiter?.throttled();
+      if (error.code === 'CALL_THROTTLED') turn?.throttled();
       if (error.apiCode === 'InvalidTimeStamp.Expired') throw skewed(error, responseOf(thrown).headers['date']);
       throw error;
     } finally {

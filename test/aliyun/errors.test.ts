@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { AliyunError, hasApiCode, meaningOf, meaningOfStatus } from '../../src/aliyun/errors.ts';
 import { AutocertError, type ErrorCode } from '../../src/errors.ts';
 
-type Again = 'no' | 'yes' | 'slow' | 'few';
+type Again = 'no' | 'yes' | 'soon' | 'slow' | 'few';
 
 /** As documented: HTTP status, Code, what it is for us, whether trying again helps. */
 const DOCUMENTED: [number | undefined, string, ErrorCode, Again][] = [
@@ -69,10 +69,10 @@ const DOCUMENTED: [number | undefined, string, ErrorCode, Again][] = [
   [400, 'InvalidEnv', 'REQUEST_REFUSED', 'no'],
   [404, 'CertName.MissingParameter', 'REQUEST_REFUSED', 'no'],
   // Common to all products.
-  [400, 'Throttling', 'CALL_THROTTLED', 'yes'],
-  [400, 'Throttling.User', 'CALL_THROTTLED', 'yes'],
-  [503, 'Throttling.Api', 'CALL_THROTTLED', 'yes'],
-  [undefined, 'Rejected.Throttling', 'CALL_THROTTLED', 'yes'],
+  [400, 'Throttling', 'CALL_THROTTLED', 'soon'],
+  [400, 'Throttling.User', 'CALL_THROTTLED', 'soon'],
+  [503, 'Throttling.Api', 'CALL_THROTTLED', 'soon'],
+  [undefined, 'Rejected.Throttling', 'CALL_THROTTLED', 'soon'],
   [503, 'ServiceUnavailable', 'SERVICE_UNAVAILABLE', 'few'],
   [400, 'SignatureNonceUsed', 'REQUEST_REFUSED', 'yes'],
   [400, 'InvalidTimeStamp.Expired', 'CLOCK_SKEWED', 'no'],
@@ -118,6 +118,7 @@ describe('what the APIs answer', () => {
     expect(meaning.retryable).toBe(again !== 'no');
     const { pace } = meaning;
     if (again === 'yes' || again === 'no') expect(pace).toBeUndefined();
+    if (again === 'soon') expect(pace?.base).toBeLessThan(500);
     if (again === 'few') expect(pace?.attempts).toBeLessThan(6);
     if (again === 'slow') expect((pace?.base ?? 0) * (pace?.attempts ?? 0)).toBeGreaterThanOrEqual(60_000);
   });

@@ -7,7 +7,7 @@ import type { Credentials } from '../../src/aliyun/credentials.ts';
 import { AliyunError } from '../../src/aliyun/errors.ts';
 import { createRpc, type Rpc, type RpcCall } from '../../src/aliyun/rpc.ts';
 import type { Deps } from '../../src/deps.ts';
-import { createCallLimiter } from '../../src/ratelimit.ts';
+import { type CallLimiter, createCallLimiter } from '../../src/ratelimit.ts';
 import { Secret } from '../../src/secret.ts';
 import { json, type Loopback, listen, type Received, realDeps, refuse, steppedDeps } from './loopback.ts';
 
@@ -276,11 +276,15 @@ describe('defects of pop-core that do not get through', () => {
           : json(response, 200, { RequestId: 'R-2' }),
       { deps },
     );
-    const watched = {
-      ...limiter,
-      throttled: () => {
-        narrowed += 1;
-        limiter.throttled();
+    const watched: CallLimiter = {
+      take: async (options) => {
+        const turn = await limiter.take(options);
+        return {
+          throttled: () => {
+            narrowed += 1;
+            turn.throttled();
+          },
+        };
       },
     };
     expect(await call({ limiter: watched })).toEqual({ RequestId: 'R-2' });

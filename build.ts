@@ -1,6 +1,10 @@
 /**
- * Makes `dist/`: one ES module for each handler in `functions/`, the command line, the chunks they share, and
+ * Makes `dist/`: the handlers of `functions/`, the command line, the chunks that each loads when it needs them, and
  * `autocert.zip`, which is what Function Compute runs.
+ *
+ * What a function loads at its start is one file, `functions.mjs`, and in front of it a line for each handler: every
+ * further file would cost a start a millisecond, and each ten kilobytes another, so the code is without white space too.
+ * Names stay as they are written, for stack traces.
  *
  * The zip is the same bytes for the same sources and lock file, on any machine and any Node: entries are sorted, have one
  * fixed date, and are compressed by fflate, which does not depend on the zlib inside Node.
@@ -8,15 +12,17 @@
 import { randomUUID } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { chmod, mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
-import { dirname, join, relative } from 'node:path';
+import { basename, dirname, join, relative } from 'node:path';
 import { argv } from 'node:process';
 import { fileURLToPath } from 'node:url';
-import { build as bundle, formatMessages, type Metafile, type Plugin } from 'esbuild';
+import { type BuildOptions, build as bundle, formatMessages, type Plugin } from 'esbuild';
 import { type Zippable, zipSync } from 'fflate';
+import { type Bundled, outputsOf, type Split, weld } from './weld.ts';
 
 const ROOT = import.meta.dirname;
 const CLI_SOURCE = 'src/cli/main.ts';
 const CLI = 'cli.mjs';
+const FUNCTIONS = 'functions.mjs';
 const ZIP = 'autocert.zip';
 /** Files that go into the zip beside the code. */
 const NOTICES = ['LICENSE', 'THIRD-PARTY-LICENSES'];
@@ -45,97 +51,122 @@ const COMMONJS_BANNER = [
  */
 const NEVER_LOADED = ['proxy-agent', 'supports-color'];
 
-/**
- * The `debug` package inside the SDKs prints request bodies, private keys among them, when somebody sets DEBUG. In the
- * bundle it says nothing.
- */
-const SILENT_DEBUG: Plugin = {
-  name: 'silent-debug',
+/** Packages inside the SDKs in whose place there is something smaller, as CommonJS. */
+const REPLACED: ReadonlyMap<string, string> = new Map([
+  // It prints request bodies, private keys among them, when somebody sets DEBUG. In the bundle it says nothing.
+  [
+    'debug',
+    'const silent = () => Object.assign(() => {}, { enabled: false });\nmodule.exports = Object.assign(silent, { debug: silent });',
+  ],
+  // Half a megabyte of tables, for answers that are not in UTF-8; `urllib` has no other use for it, and Node knows them too.
+  ['iconv-lite', 'exports.decode = (bytes, charset) => new TextDecoder(charset).decode(bytes);'],
+]);
+
+const REPLACE: Plugin = {
+  name: 'replace',
   setup({ onResolve, onLoad }) {
-    onResolve({ filter: /^debug$/ }, () => ({ path: 'debug', namespace: 'silent' }));
-    onLoad({ filter: /.*/, namespace: 'silent' }, () => ({
-      contents:
-        'const silent = () => Object.assign(() => {}, { enabled: false });\nmodule.exports = Object.assign(silent, { debug: silent });',
-    }));
+    const filter = new RegExp(`^(?:${[...REPLACED.keys()].join('|')})$`);
+    onResolve({ filter }, ({ path }) => ({ path, namespace: 'replaced' }));
+    onLoad({ filter: /.*/, namespace: 'replaced' }, ({ path }) => ({ contents: REPLACED.get(path) ?? '' }));
   },
 };
+
+const OPTIONS = {
+  bundle: true,
+  splitting: true,
+  format: 'esm',
+  platform: 'node',
+  target: 'node20',
+  outExtension: { '.js': '.mjs' },
+  external: NEVER_LOADED,
+  minifySyntax: true,
+  minifyWhitespace: true,
+  // So that a stack trace names a line that can be read.
+  lineLimit: 120,
+  legalComments: 'none',
+  logLevel: 'silent',
+} as const satisfies BuildOptions;
+/** The result is not written, and comes with what is in it. */
+const MEMORY = { write: false, metafile: true } as const;
 
 export interface Built {
   /** Paths below the output folder, sorted. */
   readonly files: readonly string[];
   /** Paths below the output folder that are in the zip, sorted. */
   readonly zipped: readonly string[];
+  /** For each file of code the sources of which something is in it, as paths below the root. */
+  readonly sources: ReadonlyMap<string, readonly string[]>;
 }
 
-/** Builds the entries of `root` into `outputFolder` (both absolute), and removes what an earlier build left there. */
+/** Builds the handlers and the command line of `root` into `outputFolder` (both absolute), and removes what an earlier build left there. */
 export async function build(root: string = ROOT, outputFolder: string = join(root, 'dist')): Promise<Built> {
-  const entries = await findEntries(root);
-  const result = await bundle({
-    absWorkingDir: root,
-    entryPoints: entries,
-    outdir: outputFolder,
-    entryNames: '[name]',
-    chunkNames: 'chunks/[name]-[hash]',
-    outExtension: { '.js': '.mjs' },
-    bundle: true,
-    splitting: true,
-    format: 'esm',
-    platform: 'node',
-    target: 'node20',
-    external: NEVER_LOADED,
-    plugins: [SILENT_DEBUG],
-    banner: { js: COMMONJS_BANNER },
-    legalComments: 'none',
-    write: false,
-    metafile: true,
-    logLevel: 'silent',
-  });
-  if (result.warnings.length > 0) {
-    throw new Error((await formatMessages(result.warnings, { kind: 'warning' })).join('\n'));
-  }
+  const handlers = await findHandlers(root);
+  const functions = await bundleFunctions(root, outputFolder, handlers);
+  const cli = existsSync(join(root, CLI_SOURCE)) ? await bundleCli(root, outputFolder) : undefined;
 
-  const files = new Map<string, Uint8Array>();
-  for (const output of result.outputFiles) files.set(relative(outputFolder, output.path), output.contents);
+  const files = new Map<string, Uint8Array>([...functions.files, ...(cli?.files ?? [])]);
   files.set('LICENSE', await readFile(join(root, 'LICENSE')));
-  files.set('THIRD-PARTY-LICENSES', Buffer.from(await thirdPartyLicenses(root, result.metafile)));
+  const sources = new Map([...functions.sources, ...(cli?.sources ?? [])]);
+  files.set('THIRD-PARTY-LICENSES', Buffer.from(await thirdPartyLicenses(root, [...sources.values()].flat())));
   if (existsSync(join(root, TEMPLATE))) files.set(TEMPLATE, await readFile(join(root, TEMPLATE)));
-
-  const prefix = `${relative(root, outputFolder)}/`;
-  const functions = entries.map(({ out }) => `${out}.mjs`).filter((file) => file !== CLI);
-  const zipped = [...reachable(result.metafile, prefix, functions), ...NOTICES].sort();
+  const zipped = [...functions.files.keys(), ...NOTICES].sort();
   files.set(ZIP, pack(zipped, files));
 
   for (const [file, contents] of files) await replace(join(outputFolder, file), contents);
   if (files.has(CLI)) await chmod(join(outputFolder, CLI), 0o755);
   await removeOthers(outputFolder, new Set(files.keys()));
-  return { files: [...files.keys()].sort(), zipped };
+  return { files: [...files.keys()].sort(), zipped, sources };
 }
 
-async function findEntries(root: string): Promise<{ in: string; out: string }[]> {
-  const entries: { in: string; out: string }[] = [];
+async function bundleFunctions(root: string, outputFolder: string, handlers: readonly string[]): Promise<Bundled> {
+  const entry = handlers
+    .map((file, nth) => `export { handler as handler${nth} } from './functions/${file}';`)
+    .join('\n');
+  const split = await run(root, outputFolder, {
+    stdin: { contents: entry, resolveDir: root, sourcefile: FUNCTIONS, loader: 'ts' },
+    entryNames: FUNCTIONS.slice(0, -'.mjs'.length),
+    chunkNames: 'chunks/[name]-[hash]',
+  });
+  const { files, sources } = await weld(split, FUNCTIONS, COMMONJS_BANNER, OPTIONS);
+  const stubs = handlers.map((file, nth): [string, Uint8Array] => [
+    `${basename(file, '.ts')}.mjs`,
+    Buffer.from(`export { handler${nth} as handler } from './${FUNCTIONS}';\n`),
+  ]);
+  return { files: new Map([...files, ...stubs]), sources };
+}
+
+function bundleCli(root: string, outputFolder: string): Promise<Bundled> {
+  return run(root, outputFolder, {
+    entryPoints: [{ in: CLI_SOURCE, out: 'cli' }],
+    entryNames: '[name]',
+    chunkNames: 'chunks/cli/[name]-[hash]',
+    banner: { js: COMMONJS_BANNER },
+  });
+}
+
+async function run(root: string, outputFolder: string, options: BuildOptions): Promise<Split> {
+  const { outputFiles, warnings, metafile } = await bundle({
+    ...OPTIONS,
+    absWorkingDir: root,
+    outdir: outputFolder,
+    plugins: [REPLACE],
+    ...options,
+    ...MEMORY,
+  });
+  if (warnings.length > 0) throw new Error((await formatMessages(warnings, { kind: 'warning' })).join('\n'));
+  const files = new Map(outputFiles.map(({ path, contents }) => [relative(outputFolder, path), contents]));
+  return { files, ...outputsOf(metafile, `${relative(root, outputFolder)}/`) };
+}
+
+/** Files of `functions/`, sorted. The others of the folder are what the handlers share. */
+async function findHandlers(root: string): Promise<string[]> {
+  const handlers: string[] = [];
   for (const file of (await readdir(join(root, 'functions'))).sort()) {
-    const source = join('functions', file);
-    // The other files of the folder are what the handlers share.
-    const hasHandler = file.endsWith('.ts') && HANDLER.test(await readFile(join(root, source), 'utf8'));
-    if (hasHandler) entries.push({ in: source, out: file.slice(0, -'.ts'.length) });
+    const isSource = file.endsWith('.ts');
+    if (isSource && HANDLER.test(await readFile(join(root, 'functions', file), 'utf8'))) handlers.push(file);
   }
-  if (existsSync(join(root, CLI_SOURCE))) entries.push({ in: CLI_SOURCE, out: 'cli' });
-  if (entries.length === 0) throw new Error('there is nothing to build: no file of functions/ exports a handler');
-  return entries;
-}
-
-/** The entries and every chunk that they import, now or later. */
-function reachable(metafile: Metafile, prefix: string, entries: readonly string[]): Set<string> {
-  const found = new Set<string>();
-  const open = [...entries];
-  for (let file = open.pop(); file !== undefined; file = open.pop()) {
-    if (found.has(file)) continue;
-    found.add(file);
-    for (const { path, external } of metafile.outputs[prefix + file]?.imports ?? []) {
-      if (!external) open.push(path.slice(prefix.length));
-    }
-  }
-  return found;
+  if (handlers.length === 0) throw new Error('there is nothing to build: no file of functions/ exports a handler');
+  return handlers;
 }
 
 function pack(names: readonly string[], files: ReadonlyMap<string, Uint8Array>): Uint8Array {
@@ -153,9 +184,9 @@ function pack(names: readonly string[], files: ReadonlyMap<string, Uint8Array>):
 }
 
 /** Notices of every package of which something is in the bundle, sorted by name and version. */
-async function thirdPartyLicenses(root: string, metafile: Metafile): Promise<string> {
+async function thirdPartyLicenses(root: string, sources: readonly string[]): Promise<string> {
   const folders = new Set<string>();
-  for (const input of Object.keys(metafile.inputs)) {
+  for (const input of sources) {
     const match = /^(?:.*\/)?node_modules\/(?:@[^/]+\/)?[^/]+/.exec(input);
     if (match !== null) folders.add(match[0]);
   }

@@ -2,8 +2,7 @@ import { parseNotifying } from './config/notify.ts';
 import { parseDestination } from './destination.ts';
 import { AutocertError } from './errors.ts';
 import { configText, createDeps, credentialsOf, type Invocation, inMargin, secretsOf } from './invocation.ts';
-import { crashMessage } from './notify/crash.ts';
-import { type Delivery, openChannels } from './notify/deliver.ts';
+import type { Delivery } from './notify/deliver.ts';
 
 /** Where the log of this function, and of its neighbours, goes, as FC's context says it. */
 export interface LogPlace {
@@ -36,8 +35,10 @@ export async function alert(
     const crash = { ...destination.crash, logProject: logProject || undefined, logStore: logStore || undefined };
     deps.log.error('invocation_failed', { ...crash, told: destination.told });
     if (destination.told) return { sent: [], failed: [] };
-    const config = parseNotifying(await configText(invocation, deps, open), invocation);
+    const config = await parseNotifying(await configText(invocation, deps, open), invocation);
     for (const { url, secret } of config.notify) secrets.push(...[url, secret].filter((value) => value !== undefined));
+    const { openChannels } = await import('./notify/deliver.ts');
+    const { crashMessage } = await import('./notify/crash.ts');
     const channels = openChannels({ config, credentials: async () => credentialsOf(invocation), secrets, deps });
     open.push(channels);
     const now = invocation.now();

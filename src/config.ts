@@ -4,12 +4,15 @@ import { fileURLToPath } from 'node:url';
 import * as v from 'valibot';
 import { caBundlePaths, readBundle } from './config/bundle.ts';
 import { place, toProblems } from './config/issues.ts';
+import { readJson } from './config/json.ts';
 import { toNotify } from './config/notify.ts';
-import { ConfigError, type ConfigProblem, quote } from './config/problem.ts';
+import { ConfigError, type ConfigProblem, MAX_PROBLEMS, quote } from './config/problem.ts';
 import { checkRules } from './config/rules.ts';
 import { type CHANNELS, ConfigSchema, type KEY_TYPES, type ParsedConfig } from './config/schema.ts';
-import { type Environment, MAX_PROBLEMS, readTree } from './config/text.ts';
+import { checkSuffixes } from './config/suffixes.ts';
+import type { Tree } from './config/text.ts';
 import { nameFor, parseObjectUrl, rehearsalOf, type StoreLocation } from './config/values.ts';
+import type { Environment } from './config/variables.ts';
 import { withoutRedundant } from './identifier.ts';
 import { Secret } from './secret.ts';
 
@@ -121,15 +124,29 @@ export interface ParseOptions {
 }
 
 /** Text and environment as a Config. Throws ConfigError with every problem at once, of many the first hundred. */
-export function parseConfig(text: string, options: ParseOptions): Config {
+export async function parseConfig(text: string, options: ParseOptions): Promise<Config> {
+  const plain = readJson(text, options.env);
+  const read = plain && (await toConfigOrProblems(withoutLines(plain), options));
+  if (read && !Array.isArray(read)) return read;
+  // Whatever is wrong is to be said with its line.
+  const { readTree } = await import('./config/text.ts');
   const tree = readTree(text, options.env);
   if (tree.value === undefined) throw new ConfigError(tree.problems);
+  const judged = await toConfigOrProblems(tree, options);
+  if (Array.isArray(judged)) throw new ConfigError(judged);
+  return judged;
+}
+
+function withoutLines(value: unknown): Tree {
+  return { value, problems: [], fromEnvironment: new Set(), variables: new Set(), lineOf: () => undefined };
+}
+
+async function toConfigOrProblems(tree: Tree, options: ParseOptions): Promise<Config | ConfigProblem[]> {
   const result = v.safeParse(ConfigSchema, tree.value);
+  const rules = [...(await checkSuffixes(tree.value)), ...checkRules(tree.value, options.region)];
   const problems = [
     ...(result.issues ?? []).slice(0, MAX_PROBLEMS).flatMap((issue) => toProblems(issue, tree)),
-    ...checkRules(tree.value, options.region)
-      .slice(0, MAX_PROBLEMS)
-      .map(({ path, found, ...problem }) => place({ ...problem, found }, path, tree)),
+    ...rules.slice(0, MAX_PROBLEMS).map(({ path, found, ...problem }) => place({ ...problem, found }, path, tree)),
   ];
   const files = new Map<string, string>();
   for (const path of caBundlePaths(tree.value)) {
@@ -137,9 +154,7 @@ export function parseConfig(text: string, options: ParseOptions): Config {
     if (problem !== undefined) problems.push(place({ code: 'CA_BUNDLE_UNREADABLE', ...problem }, path.at, tree));
   }
   const all = ordered(tree.problems, problems);
-  if (all.length > 0) throw new ConfigError(all);
-  if (!result.success) throw new ConfigError(problems);
-  return toConfig(result.output, files, options.region);
+  return all.length > 0 || !result.success ? all : toConfig(result.output, files, options.region);
 }
 
 /** What the environment lacks would be reported a second time as a value that is wrong. */

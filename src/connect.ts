@@ -1,18 +1,14 @@
-import { createAlidns } from './aliyun/alidns.ts';
 import { createCdn } from './aliyun/cdn.ts';
 import type { CredentialsProvider } from './aliyun/credentials.ts';
 import { createFc } from './aliyun/fc.ts';
 import { createKms } from './aliyun/kms.ts';
 import { createOss, type Oss } from './aliyun/oss.ts';
 import { createRpc, type Rpc } from './aliyun/rpc.ts';
-import { createAuthorities } from './authorities.ts';
-import { createAlidnsSolver } from './challenge/alidns.ts';
-import { createOssSolver } from './challenge/oss.ts';
+import type { Authorities } from './authorities.ts';
 import type { Config } from './config.ts';
 import type { Deps } from './deps.ts';
 import type { Workers, WorkOrder } from './fanout.ts';
 import type { WorkersAddress } from './invocation.ts';
-import type { Solver } from './issue.ts';
 import type { LedgerPart } from './ledger.ts';
 import type { Ports } from './reconcile.ts';
 import type { Store } from './record.ts';
@@ -33,7 +29,7 @@ export function connect(
   deps: Deps,
   part?: LedgerPart,
 ): Ports & { close(): void } {
-  const { acme, cdn, endpoints } = config;
+  const { cdn, endpoints } = config;
   const rpc = createRpc({ credentials, deps });
   const buckets = new Map<string, Oss>();
   const bucket = (name: string): Oss => {
@@ -43,9 +39,7 @@ export function connect(
   };
   const store = openStore(config, bucket, rpc, deps);
   const share = 1 / (part?.shares ?? 1);
-  const solver = openSolver(config, bucket, { rpc, share, deps });
-  const { interval } = config.renewal;
-  const authorities = createAuthorities({ authorities: [acme, ...acme.fallback], store, solver, interval, part, deps });
+  const authorities = openAuthorities(config, { store, bucket, rpc, share, part, deps });
   return {
     target: createCdnTarget({ cdn: createCdn({ rpc, endpoint: endpoints.cdn, ...cdn, share, deps }) }),
     edges: createEdges(config),
@@ -90,11 +84,48 @@ function openStore(
   return createEncryptedStore({ store, encryption: withKey, log: deps.log });
 }
 
-function openSolver(
-  { challenge, dns, endpoints }: Config,
-  bucket: (name: string) => Oss,
-  { rpc, share, deps }: { readonly rpc: Rpc; readonly share: number; readonly deps: Deps },
-): Solver {
-  if (challenge.type === 'http-01') return createOssSolver({ oss: bucket(challenge.bucket), prefix: challenge.prefix });
-  return createAlidnsSolver({ alidns: createAlidns({ rpc, endpoint: endpoints.alidns, share, deps }), dns, deps });
+interface AuthoritiesContext {
+  readonly store: Store;
+  readonly bucket: (name: string) => Oss;
+  readonly rpc: Rpc;
+  /** The part of the call limits that is ours. */
+  readonly share: number;
+  readonly part: LedgerPart | undefined;
+  readonly deps: Deps;
+}
+
+/**
+ * The CAs, opened with the first question or order. Most runs have neither, and what speaks ACME and proves control is
+ * half of all the code.
+ */
+function openAuthorities(config: Config, { store, bucket, rpc, share, part, deps }: AuthoritiesContext): Authorities {
+  const { acme } = config;
+  const authorities = [acme, ...acme.fallback];
+  let opening: Promise<Authorities> | undefined;
+
+  async function open(): Promise<Authorities> {
+    const { createAuthorities } = await import('./authorities.ts');
+    const { openSolver } = await import('./challenge/solver.ts');
+    const solver = openSolver(config, bucket, { rpc, share, deps });
+    const { interval } = config.renewal;
+    return createAuthorities({ authorities, store, solver, interval, part, deps });
+  }
+
+  function opened(): Promise<Authorities> {
+    opening ??= open();
+    return opening;
+  }
+
+  return {
+    directoryUrls: authorities.map(({ directoryUrl }) => directoryUrl),
+    openAccount: async () => (await opened()).openAccount(),
+    issue: async (...order) => (await opened()).issue(...order),
+    renewalAdvice: async (...question) => (await opened()).renewalAdvice(...question),
+    close() {
+      opening?.then(
+        (one) => one.close(),
+        () => undefined,
+      );
+    },
+  };
 }

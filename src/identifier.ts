@@ -1,6 +1,5 @@
 import { isIP } from 'node:net';
 import { domainToASCII } from 'node:url';
-import { parse } from 'tldts';
 
 /** Why a text is no identifier a public CA would take. */
 export type IdentifierReason =
@@ -40,15 +39,16 @@ const MAX_TEXT = 1024;
 
 /**
  * One DNS identifier in the form that orders, certificates and comparisons use: A-labels (RFC 5890), lower case, no
- * trailing dot, `*.` only in front. Otherwise the reason why no public CA would issue for it.
+ * trailing dot, `*.` only in front. Otherwise the reason why no public CA would issue for it; that it is a public suffix
+ * of several labels, such as com.cn, is found by `isPublicSuffix` alone.
  */
 export function normaliseIdentifier(text: string): NormalisedIdentifier {
   const named = normaliseName(text);
   if (named.name === undefined) return named;
   const bare = withoutWildcard(named.name);
-  if (!bare.includes('.')) return { reason: isSuffix(bare) ? 'public-suffix' : 'single-label' };
-  if (isSuffix(bare)) return { reason: 'public-suffix' };
-  return named;
+  if (bare.includes('.')) return named;
+  // Whether the list has it or not, a name of one label is a suffix: of those no CA issues a wildcard.
+  return { reason: bare === named.name ? 'single-label' : 'public-suffix' };
 }
 
 function normaliseName(text: string): NormalisedIdentifier {
@@ -98,18 +98,7 @@ export function covers(names: readonly string[], domain: string): boolean {
   return dot > 0 && names.includes(`*${domain.slice(dot)}`);
 }
 
-/** The name one label below the public suffix, private suffixes counted, as the CAs' limits count; undefined for a suffix. */
-export function registrableDomain(name: string): string | undefined {
-  return parse(withoutWildcard(name), { allowPrivateDomains: true, validateHostname: false }).domain ?? undefined;
-}
-
-function isSuffix(name: string): boolean {
-  // Private suffixes (github.io) are left out: their owners do get certificates for them.
-  const parsed = parse(name, { allowPrivateDomains: false, validateHostname: false });
-  return parsed.publicSuffix === name && (parsed.isIcann === true || !name.includes('.'));
-}
-
-function withoutWildcard(name: string): string {
+export function withoutWildcard(name: string): string {
   return name.startsWith('*.') ? name.slice(2) : name;
 }
 

@@ -3,7 +3,7 @@ import { KEY_TYPES } from './config/schema.ts';
 import type { Config, KeyType } from './config.ts';
 import type { TargetDomain } from './deploy.ts';
 import { AutocertError } from './errors.ts';
-import { registrableDomain, withoutRedundant } from './identifier.ts';
+import { withoutRedundant } from './identifier.ts';
 import type { CertificateRecord } from './record.ts';
 
 /** One certificate that is to exist, and the domains that are to serve it. */
@@ -49,8 +49,12 @@ export interface BroughtCertificates {
  * Which certificates there are: those of the config, those for the domains that discovery takes, and those that were
  * brought, which have their domains from the others. Pure.
  */
-export function inventory(config: Config, account: readonly TargetDomain[], brought?: BroughtCertificates): Inventory {
-  const { specs, ignored, problems } = renewable(config, account);
+export async function inventory(
+  config: Config,
+  account: readonly TargetDomain[],
+  brought?: BroughtCertificates,
+): Promise<Inventory> {
+  const { specs, ignored, problems } = await renewable(config, account);
   if (!brought?.records.some((record) => record.brought)) return { specs, ignored, problems };
   const managed = new Set(specs.flatMap(({ domains }) => domains));
   const named = new Set(specs.filter(({ origin }) => origin === 'configured').flatMap(({ domains }) => domains));
@@ -85,7 +89,7 @@ export function inventory(config: Config, account: readonly TargetDomain[], brou
 }
 
 /** What a CA is asked for. */
-function renewable(config: Config, account: readonly TargetDomain[]): Inventory {
+async function renewable(config: Config, account: readonly TargetDomain[]): Promise<Inventory> {
   const configured = config.certificates.map(
     (certificate): CertificateSpec => ({
       name: certificate.name,
@@ -112,7 +116,8 @@ function renewable(config: Config, account: readonly TargetDomain[]): Inventory 
     .filter((pattern) => !account.some((entry) => matches(pattern, entry.domain)))
     .map(matchedNothing);
   const taken = new Set(configured.map((spec) => spec.name));
-  const specs = group(found.sort(), discover.group).map(([key, domains]): CertificateSpec => {
+  const groups = await group(found.sort(), discover.group);
+  const specs = groups.map(([key, domains]): CertificateSpec => {
     const name = key.replace('*', '_wildcard');
     return {
       name: taken.has(name) ? `_discovered.${name}` : name,
@@ -159,8 +164,9 @@ function matches(pattern: string, domain: string): boolean {
   return true;
 }
 
-function group(domains: readonly string[], by: 'domain' | 'zone'): [string, string[]][] {
+async function group(domains: readonly string[], by: 'domain' | 'zone'): Promise<[string, string[]][]> {
   if (by === 'domain') return domains.map((domain) => [domain, [domain]]);
+  const { registrableDomain } = await import('./suffix.ts');
   const zones = new Map<string, string[]>();
   for (const domain of domains) {
     const zone = registrableDomain(domain.replace(/^\*\./, '')) ?? domain;

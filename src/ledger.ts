@@ -10,6 +10,7 @@ import {
   LIMITS,
   type Limits,
   type NewOrder,
+  type OrderKind,
   type Spending,
   shared,
   united,
@@ -102,10 +103,10 @@ export function openLedger({ directoryUrl, accountUrl, store, quarantine, part, 
   }
 
   /** What happened has happened: that it cannot be written down must not hide it. */
-  function note(name: string, change: (spending: Spending) => Spending): Promise<void> {
+  function note(name: string, change: (spending: Spending) => Spending | Promise<Spending>): Promise<void> {
     return inTurn(async () => {
       try {
-        await save(change(await load()));
+        await save(await change(await load()));
       } catch (thrown) {
         deps.log.error('ledger_not_written', { name, error: toAutocertError(thrown) });
       }
@@ -117,7 +118,8 @@ export function openLedger({ directoryUrl, accountUrl, store, quarantine, part, 
       return inTurn(async () => {
         // The same order once more, without `replaces`.
         if (counted.has(spec.name)) return;
-        const order = newOrderOf(spec, record, { directoryUrl, replaces, now: deps.now() });
+        const kind = kindOf(spec, record, { directoryUrl, replaces, now: deps.now() });
+        const order = { identifiers: spec.identifiers, domains: await domainsOf(spec), kind };
         const answer = admit(await load(), order, limits, deps.now());
         if (answer.notBefore) throw limitReached(answer.limit, answer.notBefore);
         if (answer.spending === known) return;
@@ -136,11 +138,13 @@ export function openLedger({ directoryUrl, accountUrl, store, quarantine, part, 
       const order = counted.get(spec.name);
       counted.delete(spec.name);
       if (!(error instanceof AcmeProblem)) return;
-      await note(spec.name, (before) => {
+      await note(spec.name, async (before) => {
         // After any other answer the order may still lead to a certificate.
         const spending = order && !error.retryable ? withRefund(before, order, limits, deps.now()) : before;
         if (error.code === 'ACME_RATE_LIMITED') {
-          return error.retryAfter ? withWait(spending, spec.identifiers, error.detail, error.retryAfter) : spending;
+          if (!error.retryAfter) return spending;
+          const { identifiers } = spec;
+          return withWait(spending, { identifiers, domains: await domainsOf(spec) }, error.detail, error.retryAfter);
         }
         const failed = [error.identifier, ...error.subproblems.map(({ identifier }) => identifier)];
         const identifiers = failed.filter((identifier) => identifier !== undefined);
@@ -182,19 +186,24 @@ function ledgerKey(id: string): string {
  * Which limits count for the order: https://letsencrypt.org/docs/rate-limits/#limit-exemptions-for-renewals. An order that
  * carries `replaces` is exempt only within the suggested window, as Boulder checks it.
  */
-function newOrderOf(
+function kindOf(
   { identifiers }: CertificateSpec,
   { certificate, advice }: CertificateRecord,
   { directoryUrl, replaces, now }: { directoryUrl: string; replaces: string | undefined; now: Date },
-): NewOrder {
+): OrderKind {
   const inWindow = advice && Date.parse(advice.start) <= now.getTime() && now.getTime() < Date.parse(advice.end);
-  if (replaces !== undefined && inWindow) return { identifiers, kind: 'coordinated' };
+  if (replaces !== undefined && inWindow) return 'coordinated';
   const sameNames = certificate && [...certificate.identifiers].sort().join() === [...identifiers].sort().join();
-  if (!sameNames || certificate.directoryUrl !== directoryUrl) return { identifiers, kind: 'new' };
+  if (!sameNames || certificate.directoryUrl !== directoryUrl) return 'new';
   const [notBefore, notAfter] = [Date.parse(certificate.notBefore), Date.parse(certificate.notAfter)];
-  if (now.getTime() - notBefore >= RENEWAL_WINDOW) return { identifiers, kind: 'new' };
+  if (now.getTime() - notBefore >= RENEWAL_WINDOW) return 'new';
   const isLate = notAfter - now.getTime() < (notAfter - notBefore) * LAST_PART;
-  return { identifiers, kind: isLate ? 'late-renewal' : 'renewal' };
+  return isLate ? 'late-renewal' : 'renewal';
+}
+
+async function domainsOf({ identifiers }: CertificateSpec): Promise<string[]> {
+  const { registrableDomain } = await import('./suffix.ts');
+  return [...new Set(identifiers.map((identifier) => registrableDomain(identifier) ?? identifier))];
 }
 
 function limitReached(limit: string, notBefore: Date): AutocertError {

@@ -1,5 +1,4 @@
 import { expiryFloor } from './certificate.ts';
-import { registrableDomain } from './identifier.ts';
 import { digest, type StoredCertificate } from './record.ts';
 
 /** A token bucket: `count` at once, refilled evenly in `period` milliseconds. */
@@ -30,6 +29,8 @@ export type OrderKind = 'new' | 'renewal' | 'late-renewal' | 'coordinated';
 
 export interface NewOrder {
   readonly identifiers: readonly string[];
+  /** The registrable domains of the identifiers, each once. */
+  readonly domains: readonly string[];
   readonly kind: OrderKind;
 }
 
@@ -176,8 +177,13 @@ export function withIssued(spending: Spending, identifiers: readonly string[]): 
  * The CA refused an order by `rateLimited` until `until` (RFC 8555 section 6.6). Whom that concerns only its text tells:
  * the set of identifiers, one name or registered domain that it quotes, or else the whole account.
  */
-export function withWait(spending: Spending, identifiers: readonly string[], detail: string, until: Date): Spending {
-  const domains = domainsOf(identifiers).filter((domain) => detail.includes(`"${domain}"`));
+export function withWait(
+  spending: Spending,
+  { identifiers, domains: all }: Pick<NewOrder, 'identifiers' | 'domains'>,
+  detail: string,
+  until: Date,
+): Spending {
+  const domains = all.filter((domain) => detail.includes(`"${domain}"`));
   const concernsSet =
     /exact (same )?set|duplicate|failed (authorizations|validations)|temporarily prevented/i.test(detail) ||
     identifiers.some((identifier) => detail.includes(`"${identifier}"`) && !domains.includes(identifier));
@@ -206,10 +212,10 @@ const domainBucket = (domain: string) => `domain ${domain}`;
 const setBucket = (identifiers: readonly string[]) => `set ${digest([...identifiers].sort().join())}`;
 const inARow = (identifier: string) => `consecutive ${identifier}`;
 
-function needsOf({ identifiers, kind }: NewOrder, limits: Limits | undefined): Need[] {
+function needsOf({ identifiers, domains: all, kind }: NewOrder, limits: Limits | undefined): Need[] {
   const account = { bucket: ACCOUNT, subject: 'the account', limit: limits?.orders, counts: true };
   const set = { bucket: setBucket(identifiers), subject: identifiers.join(', '), limit: limits?.set, counts: true };
-  const domains = domainsOf(identifiers).map((domain) => {
+  const domains = all.map((domain) => {
     return { bucket: domainBucket(domain), subject: domain, limit: limits?.domain, counts: true };
   });
   if (!limits) return [account, set, ...domains];
@@ -237,10 +243,6 @@ function failureNeeds(identifiers: readonly string[], { failures, consecutive }:
 /** A wildcard is validated by the name that it stands under. */
 function bareNames(identifiers: readonly string[]): string[] {
   return [...new Set(identifiers.map((identifier) => identifier.replace(/^\*\./, '')))];
-}
-
-function domainsOf(identifiers: readonly string[]): string[] {
-  return [...new Set(identifiers.map((identifier) => registrableDomain(identifier) ?? identifier))];
 }
 
 /** When the bucket has a token: in the past, as a rule. */

@@ -1,4 +1,3 @@
-import pino from 'pino';
 import type { Logger } from './deps.ts';
 import { AutocertError } from './errors.ts';
 import { remember, withoutSecrets } from './redact.ts';
@@ -10,12 +9,16 @@ export interface LoggerOptions {
   readonly now: () => Date;
   readonly runId: string;
   /** The lowest level that is written. Default info. */
-  readonly level?: 'debug' | 'info' | 'warn' | 'error' | undefined;
+  readonly level?: Level | undefined;
   /** Values that are taken out of every line in whatever form they stand. Read at each line: it may grow. */
   readonly secrets?: readonly Secret[];
 }
 
+type Level = (typeof LEVELS)[number];
+
 const REDACTED = '[redacted]';
+/** From the lowest. */
+const LEVELS = ['debug', 'info', 'warn', 'error'] as const;
 /** Function Compute cuts a log line at 32 KB. */
 const LONGEST_LINE = 30_000;
 const LONGEST_TEXT = 4_000;
@@ -24,25 +27,14 @@ const DEEPEST = 8;
 /** One JSON line an event: time, level, event, runId, then the fields. No secret is in it, in whatever field it came. */
 export function createLogger({ write, now, runId, level = 'info', secrets = [] }: LoggerOptions): Logger {
   const redact = createRedactor(secrets);
-  const stream = { write: (line: string) => write(redact(line.trimEnd())) };
-  const logger = pino(
-    {
-      level,
-      base: null,
-      serializers: { err: (value: unknown) => value },
-      // pino would copy the message of a field named err.
-      errorKey: 'pinoError',
-      timestamp: () => `,"time":"${now().toISOString()}"`,
-      formatters: { level: (label) => ({ level: label }) },
-    },
-    stream,
-  );
   const at =
-    (method: 'debug' | 'info' | 'warn' | 'error') =>
+    (own: Level) =>
     (event: string, fields: Record<string, unknown> = {}) => {
-      // Our own names go last and so cannot be taken by a field; a JSON reader keeps the last of two.
+      if (LEVELS.indexOf(own) < LEVELS.indexOf(level)) return;
+      // Our own names are nobody else's.
       const { time: _time, level: _level, event: _event, runId: _runId, ...rest } = fields;
-      logger[method]({ event, runId, ...shortened(rest, redact) });
+      const line = { level: own, time: now().toISOString(), event, runId, ...shortened(rest, redact) };
+      write(redact(JSON.stringify(line)));
     };
   return { debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') };
 }

@@ -7,7 +7,7 @@ import { type Deps, timeLeft } from './deps.ts';
 import { AutocertError, toAutocertError } from './errors.ts';
 import { withoutFailures } from './failures.ts';
 import type { Errand, Settled } from './fanout/paper.ts';
-import { clearWork, fanOut, type Workers } from './fanout.ts';
+import type { Workers } from './fanout.ts';
 import { type InboxResult, takeInbox } from './inbox.ts';
 import { type CertificateSpec, type Inventory, inventory, select } from './inventory.ts';
 import { type Lease, takeLease } from './lease.ts';
@@ -121,7 +121,7 @@ export async function reconcileAll(config: Config, ports: Ports, request: RunReq
     const { target, store } = ports;
     const inbox = await takeInbox(known, { config, account, target, store, request, leaseEnd, deps });
     const { index } = inbox;
-    const stock = takeStock(config, account, inbox, request, deps);
+    const stock = await takeStock(config, account, inbox, request, deps);
     const observers = createObservers(ports, account, deps);
     const context: RunContext = { config, ports, request, quarantine, deps, observers };
     const looks = pLimit(LOOKS_AT_ONCE);
@@ -139,14 +139,14 @@ export async function reconcileAll(config: Config, ports: Ports, request: RunReq
   }
 }
 
-function takeStock(
+async function takeStock(
   config: Config,
   account: ReadonlyMap<string, TargetDomain>,
   { index, settled }: InboxResult,
   { only, intent }: RunRequest,
   deps: Deps,
-): Inventory {
-  const all = inventory(config, [...account.values()], { records: [...index.records.values()], now: deps.now() });
+): Promise<Inventory> {
+  const all = await inventory(config, [...account.values()], { records: [...index.records.values()], now: deps.now() });
   if (!only) return all;
   // Of what was refused or taken back there is no certificate, and all is said already.
   const isSaid = (word: string) => settled.includes(word) && !all.specs.some(({ name }) => name === word);
@@ -219,7 +219,7 @@ async function act(planned: readonly (Plan | Outcome)[], index: Index, context: 
     const holding: RunContext = { ...context, ports: { ...ports, store } };
     try {
       // What is left of a run that was killed while others worked for it: by the lease they are stopped.
-      if (index.working.length > 0) await clearWork(store, context);
+      if (index.working.length > 0) await (await import('./fanout.ts')).clearWork(store, context);
       // Another run may have taken a certificate from the inbox since: the index alone knows of it.
       const records = new Map((await readIndex(store)).records);
       for (const plan of planned.filter(isPlan)) records.set(plan.spec.name, plan.record);
@@ -271,6 +271,7 @@ async function handOut(
     .filter(({ decision }) => decision.action !== 'keep')
     .sort(endsFirst)
     .map(({ spec, record, observation }): Errand => ({ spec, record, advice: observation.record.advice }));
+  const { fanOut } = await import('./fanout.ts');
   return fanOut(errands, { workers, lease, runId, request: { intent, only, force }, quarantine, deps });
 }
 

@@ -13,8 +13,6 @@ import {
   loadOptions,
   secretsOf,
 } from './invocation.ts';
-import { openChannels } from './notify/deliver.ts';
-import { beat, notify } from './notify.ts';
 import { type RunRequest, reconcileAll } from './reconcile.ts';
 import { isGoodRun, type RunReport, reported, type Step, summary } from './report.ts';
 import type { Secret } from './secret.ts';
@@ -124,11 +122,14 @@ async function tell({ report, config, asked }: Ended, running: Running): Promise
   if (!config && invocation.attended) return undefined;
   const askersFault = isAskersFault(report, asked);
   if (report.error && askersFault) return undefined;
+  if (config?.notify.length === 0 && !config.heartbeat) return undefined;
   try {
     const credentials = async () => credentialsOf(invocation);
-    const notifying = config ?? parseNotifying(await configText(invocation, deps, open), invocation);
+    const notifying = config ?? (await parseNotifying(await configText(invocation, deps, open), invocation));
     for (const { url, secret } of notifying.notify)
       secrets.push(...[url, secret].filter((value) => value !== undefined));
+    const { openChannels } = await import('./notify/deliver.ts');
+    const { beat, notify } = await import('./notify.ts');
     const channels = openChannels({ config: notifying, credentials, secrets, deps });
     open.push(channels);
     let told: boolean | undefined;

@@ -1,7 +1,8 @@
-import { inspect } from 'node:util';
 import { remember } from './redact.ts';
 
 const REDACTED = '[redacted]';
+/** `inspect.custom` of node:util, without loading that. */
+const INSPECT = Symbol.for('nodejs.util.inspect.custom');
 
 /**
  * A value that prints as `[redacted]` whichever way it is printed. Only `reveal()` gives it back. From when it is made
@@ -28,7 +29,7 @@ export class Secret {
     return REDACTED;
   }
 
-  [inspect.custom](): string {
+  [INSPECT](): string {
     return REDACTED;
   }
 }

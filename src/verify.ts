@@ -1,7 +1,8 @@
 import { X509Certificate } from 'node:crypto';
 import { Resolver } from 'node:dns/promises';
+import { createRequire } from 'node:module';
 import { isIPv6 } from 'node:net';
-import { connect, createSecureContext, rootCertificates, type SecureContext } from 'node:tls';
+import type { SecureContext } from 'node:tls';
 import type { Config } from './config.ts';
 import { type Deps, timeLeft } from './deps.ts';
 
@@ -30,6 +31,9 @@ export interface Edges {
   read(domain: string, cname: string | undefined): Promise<EdgeReading[]>;
 }
 
+/** An import reads every export, and one of those parses all root certificates: a run would begin 7 ms later. */
+const tls: typeof import('node:tls') = createRequire(import.meta.url)('node:tls');
+
 const HANDSHAKE_TIMEOUT = 10_000;
 /** A CDN name resolves to the edges nearest to the resolver; more of them say nothing new. */
 const MAX_EDGES = 8;
@@ -46,7 +50,7 @@ export function createEdges(config: Pick<Config, 'verify' | 'dns'>): Edges {
       const edges = config.verify.connect ?? (await resolveEdges(resolver, cname ?? servername));
       if (edges.length === 0) return [{ domain, edge: cname ?? servername, unreachable: 'its name has no address' }];
       // One for all handshakes: each connection would else make its own, which costs more than the handshake itself.
-      context ??= createSecureContext();
+      context ??= tls.createSecureContext();
       const shared = context;
       return Promise.all(edges.map(async (edge) => ({ domain, edge, ...(await handshake(edge, servername, shared)) })));
     },
@@ -122,7 +126,7 @@ function handshake(
   const host = edge.slice(0, colon).replace(/^\[|\]$/g, '');
   return new Promise((resolve) => {
     const port = Number(edge.slice(colon + 1));
-    const socket = connect({ host, port, servername, secureContext, rejectUnauthorized: false });
+    const socket = tls.connect({ host, port, servername, secureContext, rejectUnauthorized: false });
     const end = (reading: Omit<EdgeReading, 'domain' | 'edge'>) => {
       socket.destroy();
       resolve(reading);
@@ -142,6 +146,6 @@ let roots: readonly X509Certificate[] | undefined;
 
 /** The roots that clients trust, as Mozilla has them: those that this Node brings. */
 export function trustedRoots(): readonly X509Certificate[] {
-  roots ??= rootCertificates.map((pem) => new X509Certificate(pem));
+  roots ??= tls.rootCertificates.map((pem) => new X509Certificate(pem));
   return roots;
 }

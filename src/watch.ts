@@ -105,7 +105,7 @@ export async function watchAll(config: Config, ports: WatchPorts, deps: Deps): P
     step = 'record';
     const records = [...(await readIndex(ports.store)).records.values()];
     step = 'inventory';
-    const { specs, problems } = inventory(config, [...account.values()], { records, now: deps.now() });
+    const { specs, problems } = await inventory(config, [...account.values()], { records, now: deps.now() });
     step = 'record';
     const context = { config, account, ports, deps };
     let certificates = await look(specs, context);

@@ -6,7 +6,6 @@ import {
   cp,
   mkdir,
   mkdtemp,
-  readdir,
   readFile,
   rm,
   stat,
@@ -30,6 +29,7 @@ export async function handler(event: Buffer): Promise<string> {
   if (event.toString() === 'order') return (await import('acme-client')).default.Client.name;
   if (event.toString() === 'put') return (await import('ali-oss')).default.name;
   if (event.toString() === 'call') return (await import('@alicloud/pop-core')).default.RPCClient.name;
+  if (event.toString() === 'decode') return (await import('iconv-lite')).default.decode(Buffer.from([0xd6, 0xd0]), 'gbk');
   return word;
 }
 `;
@@ -63,19 +63,20 @@ test('the same sources make the same zip, in another folder, at another time and
 });
 
 test('what is in the zip runs without node_modules', async () => {
-  const deployed = await deploy();
+  const { deployed } = await deploy();
 
-  const results = await Promise.all(['', 'order', 'put', 'call'].map((event) => invoke(deployed, event)));
+  const results = await Promise.all(['', 'order', 'put', 'call', 'decode'].map((event) => invoke(deployed, event)));
 
-  expect(results).toEqual(['shared', 'AcmeClient', 'Client', 'RPCClient']);
+  expect(results).toEqual(['shared', 'AcmeClient', 'Client', 'RPCClient', '中']);
 });
 
 test('a run that needs no dependency does not load it', async () => {
-  const deployed = await deploy();
-  for (const entry of await readdir(join(deployed, 'chunks'))) {
-    const path = join(deployed, 'chunks', entry);
-    if (/node_modules\/(?:acme-client|ali-oss|@alicloud\/pop-core)\//.test(await readFile(path, 'utf8')))
-      await rm(path);
+  const { deployed, sources } = await deploy();
+  for (const [file, inputs] of sources) {
+    const isDependency = inputs.some((path) =>
+      /node_modules\/(?:acme-client|ali-oss|@alicloud\/pop-core)\//.test(path),
+    );
+    if (isDependency) await rm(join(deployed, file), { force: true });
   }
 
   expect(await invoke(deployed, '')).toBe('shared');
@@ -90,7 +91,12 @@ test('the zip holds the handlers, their chunks and the notices, and nothing that
 
   const names = Object.keys(files);
   expect(names).toEqual([...names].sort());
-  expect(names.filter((name) => !name.startsWith('chunks/'))).toEqual(['LICENSE', 'THIRD-PARTY-LICENSES', 'renew.mjs']);
+  expect(names.filter((name) => !name.startsWith('chunks/'))).toEqual([
+    'LICENSE',
+    'THIRD-PARTY-LICENSES',
+    'functions.mjs',
+    'renew.mjs',
+  ]);
   const text = Object.values(files)
     .map((contents) => Buffer.from(contents).toString())
     .join('');
@@ -146,9 +152,9 @@ async function buildIn(project: string, timeZone: string): Promise<void> {
 }
 
 /** The zip of a new project, unpacked where there are no dependencies. */
-async function deploy(): Promise<string> {
+async function deploy() {
   const project = await newProject();
-  await build(project);
+  const { sources } = await build(project);
   const deployed = await mkdtemp(join(tmpdir(), 'autocert-deployed-'));
   onTestFinished(() => rm(deployed, { recursive: true }));
   const files = unzipSync(await readFile(join(project, 'dist/autocert.zip')));
@@ -156,7 +162,7 @@ async function deploy(): Promise<string> {
     await mkdir(dirname(join(deployed, name)), { recursive: true });
     await writeFile(join(deployed, name), contents);
   }
-  return deployed;
+  return { deployed, sources };
 }
 
 /** What the handler answers in a process of its own. */

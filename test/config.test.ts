@@ -33,9 +33,9 @@ function config(...lines: readonly string[]): string {
   ].join('\n');
 }
 
-function problems(text: string, options: Partial<ParseOptions> = {}): readonly ConfigProblem[] {
+async function problems(text: string, options: Partial<ParseOptions> = {}): Promise<readonly ConfigProblem[]> {
   try {
-    parseConfig(text, { env: ENV, ...options });
+    await parseConfig(text, { env: ENV, ...options });
   } catch (error) {
     if (error instanceof ConfigError) return error.problems;
     throw error;
@@ -43,12 +43,12 @@ function problems(text: string, options: Partial<ParseOptions> = {}): readonly C
   return [];
 }
 
-const brief = (text: string, options?: Partial<ParseOptions>) =>
-  problems(text, options).map(({ code, path }) => `${code} ${path}`);
+const brief = async (text: string, options?: Partial<ParseOptions>) =>
+  (await problems(text, options)).map(({ code, path }) => `${code} ${path}`);
 
 describe('a configuration with nothing but what it needs', () => {
-  test('has a default for everything else', () => {
-    expect(parseConfig(LEAST, { env: {} })).toEqual({
+  test('has a default for everything else', async () => {
+    expect(await parseConfig(LEAST, { env: {} })).toEqual({
       acme: {
         directoryUrl: 'https://acme-v02.api.letsencrypt.org/directory',
         contact: ['mailto:ops@example.com'],
@@ -77,7 +77,7 @@ describe('a configuration with nothing but what it needs', () => {
     });
   });
 
-  test('is the same in YAML and in JSON, with a byte order mark and tabs where JSON has them', () => {
+  test('is the same in YAML and in JSON, with a byte order mark and tabs where JSON has them', async () => {
     const json = JSON.stringify(
       {
         acme: { contact: ['mailto:ops@example.com'] },
@@ -87,7 +87,7 @@ describe('a configuration with nothing but what it needs', () => {
       null,
       '\t',
     );
-    expect(parseConfig(`\uFEFF${json}`, { env: {} })).toEqual(parseConfig(LEAST, { env: {} }));
+    expect(await parseConfig(`\uFEFF${json}`, { env: {} })).toEqual(await parseConfig(LEAST, { env: {} }));
   });
 });
 
@@ -118,8 +118,8 @@ notify:
 heartbeat: https://example.com/ping
 `;
 
-  test('comes out normalised', () => {
-    expect(parseConfig(full, { env: ENV, region: 'cn-shanghai' })).toMatchObject({
+  test('comes out normalised', async () => {
+    expect(await parseConfig(full, { env: ENV, region: 'cn-shanghai' })).toMatchObject({
       acme: {
         directoryUrl: 'https://acme.zerossl.com/v2/DV90',
         profile: 'tlsserver',
@@ -163,8 +163,8 @@ heartbeat: https://example.com/ping
     });
   });
 
-  test('a fallback has the contact of the CA before it, but neither its profile nor its account binding', () => {
-    const [fallback] = parseConfig(full, { env: ENV, region: 'cn-shanghai' }).acme.fallback;
+  test('a fallback has the contact of the CA before it, but neither its profile nor its account binding', async () => {
+    const [fallback] = (await parseConfig(full, { env: ENV, region: 'cn-shanghai' })).acme.fallback;
     expect(fallback).toMatchObject({
       contact: ['mailto:ops@example.com'],
       profile: undefined,
@@ -172,8 +172,8 @@ heartbeat: https://example.com/ping
     });
   });
 
-  test('keeps its secrets in Secret, and nothing of them in what it prints', () => {
-    const parsed = parseConfig(full, { env: ENV, region: 'cn-shanghai' });
+  test('keeps its secrets in Secret, and nothing of them in what it prints', async () => {
+    const parsed = await parseConfig(full, { env: ENV, region: 'cn-shanghai' });
     const secrets = configSecrets(parsed).map((secret) => secret.reveal());
     expect(secrets).toEqual([
       ENV.EAB,
@@ -200,10 +200,10 @@ store: s3://bucket
 hartbeat: https://example.com
 `;
 
-  test('ten mistakes are ten lines, each with its place, what is there and what is allowed', () => {
-    const error = (() => {
+  test('ten mistakes are ten lines, each with its place, what is there and what is allowed', async () => {
+    const error = await (async () => {
       try {
-        return parseConfig(wrong, { env: {} });
+        return await parseConfig(wrong, { env: {} });
       } catch (thrown) {
         return thrown;
       }
@@ -220,16 +220,16 @@ hartbeat: https://example.com
     expect(lines).toContain('store (line 7): found "s3://bucket"; allowed: oss://bucket/prefix or file:///path.');
   });
 
-  test('of two unknown keys in one map, both are named, with the key that was meant', () => {
-    const found = problems(config('cdn: { apis: auto, callspersecond: 1 }'));
+  test('of two unknown keys in one map, both are named, with the key that was meant', async () => {
+    const found = await problems(config('cdn: { apis: auto, callspersecond: 1 }'));
     expect(found.map(({ code, path, remedy }) => [code, path, remedy])).toEqual([
       ['KEY_UNKNOWN', 'cdn.apis', 'Did you mean api?'],
       ['KEY_UNKNOWN', 'cdn.callspersecond', 'Did you mean callsPerSecond?'],
     ]);
   });
 
-  test('what the environment lacks is not reported a second time as a wrong value', () => {
-    expect(brief(config('encryption: { key: "${NO_SUCH}" }'))).toEqual(['ENV_MISSING encryption.key']);
+  test('what the environment lacks is not reported a second time as a wrong value', async () => {
+    expect(await brief(config('encryption: { key: "${NO_SUCH}" }'))).toEqual(['ENV_MISSING encryption.key']);
   });
 });
 
@@ -367,9 +367,9 @@ describe('each kind of mistake has a code', () => {
     ],
   ];
 
-  test.each(situations)('%s at %s', (code, path, text = '') => {
-    expect(brief(text)).toContain(`${code} ${path}`);
-    expect(new Set(brief(text)).size).toBe(problems(text).length);
+  test.each(situations)('%s at %s', async (code, path, text = '') => {
+    expect(await brief(text)).toContain(`${code} ${path}`);
+    expect(new Set(await brief(text)).size).toBe((await problems(text)).length);
   });
 
   test('and the list of codes holds each of them once', () => {
@@ -377,15 +377,15 @@ describe('each kind of mistake has a code', () => {
     for (const [code] of situations) expect(CONFIG_PROBLEM_CODES).toContain(code);
   });
 
-  test('100 identifiers are good, and 25 with a short profile', () => {
+  test('100 identifiers are good, and 25 with a short profile', async () => {
     const certificate = (count: number, profile: string) =>
       brief(config(`certificates: [{ name: a, ${profile} identifiers: [${hundredAndOne.slice(0, count)}] }]`));
-    expect(certificate(100, '')).toEqual([]);
-    expect(certificate(25, 'profile: shortlived,')).toEqual([]);
+    expect(await certificate(100, '')).toEqual([]);
+    expect(await certificate(25, 'profile: shortlived,')).toEqual([]);
   });
 
-  test('a number where a text belongs is told to be put in quotes', () => {
-    expect(problems(config('certificates: [{ name: 12, identifiers: [www.example.com] }]'))).toMatchObject([
+  test('a number where a text belongs is told to be put in quotes', async () => {
+    expect(await problems(config('certificates: [{ name: 12, identifiers: [www.example.com] }]'))).toMatchObject([
       { code: 'TYPE_WRONG', path: 'certificates[0].name', found: '12', remedy: 'Put it in quotes.' },
     ]);
   });
@@ -415,53 +415,58 @@ describe('F66 a text that is made to do harm', () => {
     },
     { situation: 'with a merge key', text: 'a: &a { b: 1 }\nc: { <<: *a }', code: 'KEY_REFUSED' },
     { situation: 'with a map as a key', text: '? { a: 1 }\n: b', code: 'KEY_REFUSED' },
-  ])('$situation is refused', ({ text, code }) => {
-    expect(problems(text).map((problem) => problem.code)).toContain(code);
+  ])('$situation is refused', async ({ text, code }) => {
+    expect((await problems(text)).map((problem) => problem.code)).toContain(code);
     expect(Reflect.get({}, 'polluted')).toBeUndefined();
   });
 
-  test('with tabs as indentation is refused, and the tab is named', () => {
-    expect(problems('acme:\n\tcontact: []')).toMatchObject([
+  test('with tabs as indentation is refused, and the tab is named', async () => {
+    expect(await problems('acme:\n\tcontact: []')).toMatchObject([
       { code: 'TEXT_SYNTAX', found: 'a tab used as indentation at column 1', line: 2 },
     ]);
   });
 
-  test('may use an anchor as it is meant', () => {
+  test('may use an anchor as it is meant', async () => {
     const text = config(
       'certificates: [{ identifiers: [a.example.com], keyType: &type ec256 }, { identifiers: [b.example.com], keyType: *type }]',
     );
-    expect(parseConfig(text, { env: {} }).certificates.map(({ keyType }) => keyType)).toEqual(['ec256', 'ec256']);
+    expect((await parseConfig(text, { env: {} })).certificates.map(({ keyType }) => keyType)).toEqual([
+      'ec256',
+      'ec256',
+    ]);
   });
 });
 
 describe('a value from the environment', () => {
-  const region = (text: string, env: Record<string, string | undefined>) =>
-    parseConfig(config(`region: "${text}"`), { env }).region;
+  const region = async (text: string, env: Record<string, string | undefined>) =>
+    (await parseConfig(config(`region: "${text}"`), { env })).region;
 
-  test('stands for ${NAME}, also within a text and more than once', () => {
-    expect(region('${A}-${B}', { A: 'cn', B: 'hangzhou' })).toBe('cn-hangzhou');
+  test('stands for ${NAME}, also within a text and more than once', async () => {
+    expect(await region('${A}-${B}', { A: 'cn', B: 'hangzhou' })).toBe('cn-hangzhou');
   });
 
-  test('is never read as YAML or as another variable', () => {
-    const found = problems(config('region: ${A}'), { env: { A: '[x]\nheartbeat: ${B}', B: 'b' } });
+  test('is never read as YAML or as another variable', async () => {
+    const found = await problems(config('region: ${A}'), { env: { A: '[x]\nheartbeat: ${B}', B: 'b' } });
     expect(found).toMatchObject([
       { code: 'VALUE_NOT_ALLOWED', path: 'region', found: 'a text of 19 characters from the environment' },
     ]);
   });
 
-  test('is left out by $${', () => {
-    expect(problems(config('region: "$${A}"'), { env: { A: 'cn-hangzhou' } })).toMatchObject([{ found: '"${A}"' }]);
+  test('is left out by $${', async () => {
+    expect(await problems(config('region: "$${A}"'), { env: { A: 'cn-hangzhou' } })).toMatchObject([
+      { found: '"${A}"' },
+    ]);
   });
 
-  test('that is not there is a problem with its name, and what every object inherits is not there', () => {
-    expect(problems(config('region: "${A}"'), { env: {} })).toMatchObject([
+  test('that is not there is a problem with its name, and what every object inherits is not there', async () => {
+    expect(await problems(config('region: "${A}"'), { env: {} })).toMatchObject([
       { code: 'ENV_MISSING', found: '${A}, which is not set' },
     ]);
-    expect(problems(config('region: "${toString}"'), { env: {} })).toMatchObject([{ code: 'ENV_MISSING' }]);
+    expect(await problems(config('region: "${toString}"'), { env: {} })).toMatchObject([{ code: 'ENV_MISSING' }]);
   });
 
-  test('F68 100 KB of ${ is read once', () => {
-    expect(problems(config(`region: "${'${'.repeat(50_000)}"`)).length).toBeGreaterThan(0);
+  test('F68 100 KB of ${ is read once', async () => {
+    expect((await problems(config(`region: "${'${'.repeat(50_000)}"`))).length).toBeGreaterThan(0);
   });
 });
 
@@ -477,8 +482,8 @@ describe('F70 no secret is ever in what is found', () => {
     'renewal: { interval: "${CANARY}" }',
     `notify: "${canary}" x`,
     `notify: [{ ${canary}`,
-  ])('%s', (line) => {
-    const found = problems(config(line), { env: { CANARY: canary } });
+  ])('%s', async (line) => {
+    const found = await problems(config(line), { env: { CANARY: canary } });
     expect(found.length).toBeGreaterThan(0);
     expect(new ConfigError(found).message).not.toContain(canary);
   });
@@ -499,27 +504,31 @@ describe('F69 a message may not go', () => {
     'https://localhost/',
     'https://localhost./',
     'https://a.localhost/',
-  ])('to %s', (url) => {
-    expect(brief(config(`notify: [{ channel: webhook, url: "${url}" }]`))).toEqual(['URL_HOST_REFUSED notify[0].url']);
-    expect(brief(config(`heartbeat: "${url}"`))).toEqual(['URL_HOST_REFUSED heartbeat']);
+  ])('to %s', async (url) => {
+    expect(await brief(config(`notify: [{ channel: webhook, url: "${url}" }]`))).toEqual([
+      'URL_HOST_REFUSED notify[0].url',
+    ]);
+    expect(await brief(config(`heartbeat: "${url}"`))).toEqual(['URL_HOST_REFUSED heartbeat']);
   });
 
   test.each(['http://example.com/', 'file:///etc/passwd', 'https://user:password@example.com/', 'example.com'])(
     'by %s',
-    (url) => {
-      expect(brief(config(`notify: [{ channel: webhook, url: "${url}" }]`))).toEqual(['URL_INVALID notify[0].url']);
+    async (url) => {
+      expect(await brief(config(`notify: [{ channel: webhook, url: "${url}" }]`))).toEqual([
+        'URL_INVALID notify[0].url',
+      ]);
     },
   );
 
-  test('to this machine, but in a sandbox whose cloud is on this machine too', () => {
+  test('to this machine, but in a sandbox whose cloud is on this machine too', async () => {
     const local = [
       'notify: [{ channel: webhook, url: "http://127.0.0.1:8080/hook" }]',
       'heartbeat: "http://localhost:8080/ping"',
     ];
-    expect(brief(config(...local, 'endpoints: { cdn: "http://127.0.0.1:9000" }'))).toEqual([]);
-    expect(brief(config(...local))).toHaveLength(2);
+    expect(await brief(config(...local, 'endpoints: { cdn: "http://127.0.0.1:9000" }'))).toEqual([]);
+    expect(await brief(config(...local))).toHaveLength(2);
     const metadata = 'notify: [{ channel: webhook, url: "http://100.100.100.200/" }]';
-    expect(brief(config(metadata, 'endpoints: { cdn: "http://127.0.0.1:9000" }'))).toEqual([
+    expect(await brief(config(metadata, 'endpoints: { cdn: "http://127.0.0.1:9000" }'))).toEqual([
       'URL_HOST_REFUSED notify[0].url',
     ]);
   });
@@ -531,13 +540,13 @@ describe('the trust for the ACME endpoint', () => {
     'acme: { contact: [mailto:a@example.com], caBundle: /ca.pem, fallback: [{ directoryUrl: "https://b.example/dir" }] }',
   );
 
-  test('is read from the file, and holds for the fallback too', () => {
-    const { acme } = parseConfig(text, { env: {}, readFile: (path) => (path === '/ca.pem' ? ca.root : '') });
+  test('is read from the file, and holds for the fallback too', async () => {
+    const { acme } = await parseConfig(text, { env: {}, readFile: (path) => (path === '/ca.pem' ? ca.root : '') });
     expect([acme.caBundle, acme.fallback[0]?.caBundle]).toEqual([ca.root, ca.root]);
   });
 
-  test('is a problem when the file holds no certificate', () => {
-    expect(problems(text, { readFile: () => 'hello' })).toMatchObject([
+  test('is a problem when the file holds no certificate', async () => {
+    expect(await problems(text, { readFile: () => 'hello' })).toMatchObject([
       { code: 'CA_BUNDLE_UNREADABLE', found: '"/ca.pem", a file without a PEM certificate' },
     ]);
   });
@@ -545,16 +554,16 @@ describe('the trust for the ACME endpoint', () => {
 
 describe('the source of the configuration', () => {
   const nothing = async () => undefined;
-  const expected = parseConfig(LEAST, { env: {} });
+  const expected = () => parseConfig(LEAST, { env: {} });
 
   test('is the text itself', async () => {
-    expect(await loadConfig(LEAST, { env: {}, readObject: nothing })).toEqual(expected);
+    expect(await loadConfig(LEAST, { env: {}, readObject: nothing })).toEqual(await expected());
     const json = JSON.stringify({
       acme: { contact: ['mailto:ops@example.com'] },
       store: 'file:///var/lib/autocert',
       certificates: [{ identifiers: ['www.example.com'] }],
     });
-    expect(await loadConfig(json, { env: {}, readObject: nothing })).toEqual(expected);
+    expect(await loadConfig(json, { env: {}, readObject: nothing })).toEqual(await expected());
   });
 
   test('is a path or a file URL', async () => {
@@ -562,8 +571,8 @@ describe('the source of the configuration', () => {
     try {
       const path = join(folder, 'auto cert.yml');
       await writeFile(path, LEAST);
-      expect(await loadConfig(path, { env: {}, readObject: nothing })).toEqual(expected);
-      expect(await loadConfig(pathToFileURL(path).href, { env: {}, readObject: nothing })).toEqual(expected);
+      expect(await loadConfig(path, { env: {}, readObject: nothing })).toEqual(await expected());
+      expect(await loadConfig(pathToFileURL(path).href, { env: {}, readObject: nothing })).toEqual(await expected());
     } finally {
       await rm(folder, { recursive: true });
     }
@@ -575,7 +584,7 @@ describe('the source of the configuration', () => {
       asked.push(object);
       return LEAST;
     };
-    expect(await loadConfig('oss://my-bucket/conf/autocert.yml', { env: {}, readObject })).toEqual(expected);
+    expect(await loadConfig('oss://my-bucket/conf/autocert.yml', { env: {}, readObject })).toEqual(await expected());
     expect(asked).toEqual([{ bucket: 'my-bucket', key: 'conf/autocert.yml' }]);
   });
 
@@ -591,6 +600,6 @@ describe('the source of the configuration', () => {
   );
 });
 
-test('a secret that was given is a Secret', () => {
-  expect(parseConfig(config('heartbeat: https://example.com/x'), { env: {} }).heartbeat).toBeInstanceOf(Secret);
+test('a secret that was given is a Secret', async () => {
+  expect((await parseConfig(config('heartbeat: https://example.com/x'), { env: {} })).heartbeat).toBeInstanceOf(Secret);
 });

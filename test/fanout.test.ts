@@ -5,7 +5,7 @@ import { parseConfig } from '../src/config.ts';
 import type { Deps } from '../src/deps.ts';
 import { AutocertError } from '../src/errors.ts';
 import type { WorkOrder } from '../src/fanout.ts';
-import { registrableDomain } from '../src/identifier.ts';
+import { registrableDomain } from '../src/suffix.ts';
 import type { Solver } from '../src/issue.ts';
 import type { LedgerPart } from '../src/ledger.ts';
 import { type Ports, type RunRequest, reconcileAll } from '../src/reconcile.ts';
@@ -31,7 +31,7 @@ interface Process {
   left: number;
 }
 
-function createFleet() {
+async function createFleet() {
   const beganAt = Date.now();
   const start = Date.parse('2026-01-02T00:00:00Z');
   let skipped = 0;
@@ -48,7 +48,7 @@ function createFleet() {
   const cdn = createSimulatedCdn({ ...up, domains, lag: () => 0 });
   const pushed: string[] = [];
   const events: string[] = [];
-  const config = parseConfig(
+  const config = await parseConfig(
     JSON.stringify({
       acme: { directoryUrl: 'letsencrypt', contact: ['mailto:ops@example.com'], concurrency: 8 },
       store: 'file:///simulated',
@@ -159,7 +159,7 @@ function createFleet() {
   };
 }
 
-type Fleet = ReturnType<typeof createFleet>;
+type Fleet = Awaited<ReturnType<typeof createFleet>>;
 
 const statusesOf = ({ outcomes }: RunReport) => [...new Set(outcomes.map(({ status }) => status))].sort();
 
@@ -188,7 +188,7 @@ afterEach(() => fleet?.settled());
 
 describe('more than one run has time for', () => {
   test('is done by workers, each certificate once, and told in one report', async () => {
-    fleet = createFleet();
+    fleet = await createFleet();
     const report = await fleet.run((order) => fleet.work(order));
     expect(fleet.orders.map(({ shard, attempt, shares }) => [shard, attempt, shares])).toEqual(
       [0, 1, 2, 3].map((shard) => [shard, 1, 4]),
@@ -202,7 +202,7 @@ describe('more than one run has time for', () => {
   });
 
   test('is counted in one ledger, as if one run had ordered it', async () => {
-    fleet = createFleet();
+    fleet = await createFleet();
     await fleet.run((order) => fleet.work(order));
     const left = await spent(fleet);
     expect(left).toBeLessThanOrEqual(CERTIFICATES);
@@ -211,7 +211,7 @@ describe('more than one run has time for', () => {
   });
 
   test('is nothing to hand out when it fits', async () => {
-    fleet = createFleet();
+    fleet = await createFleet();
     const report = await fleet.run((order) => fleet.work(order), { seconds: 600 });
     expect(fleet.orders).toEqual([]);
     expect(statusesOf(report)).toEqual(['renewed']);
@@ -219,7 +219,7 @@ describe('more than one run has time for', () => {
   });
 
   test('is done as ever when no worker can be started, and that is said', async () => {
-    fleet = createFleet();
+    fleet = await createFleet();
     const report = await fleet.run(() => {
       injected();
       throw new AutocertError({ code: 'PERMISSION_DENIED', message: 'No.', retryable: false, remedy: 'Allow it.' });
@@ -230,7 +230,7 @@ describe('more than one run has time for', () => {
   });
 
   test('of which FC loses one part is finished by the coordinator', async () => {
-    fleet = createFleet();
+    fleet = await createFleet();
     const report = await fleet.run((order) => (order.shard === 2 ? injected() : fleet.work(order)), { seconds: 119 });
     expect(statusesOf(report)).toEqual(['renewed']);
     expect(fleet.orders.filter(({ shard }) => shard === 2).map(({ attempt }) => attempt)).toEqual([1, 2]);
@@ -238,7 +238,7 @@ describe('more than one run has time for', () => {
   });
 
   test('is not done twice by an invocation that is delivered twice', async () => {
-    fleet = createFleet();
+    fleet = await createFleet();
     const report = await fleet.run((order) => {
       injected();
       fleet.work(order);
@@ -250,7 +250,7 @@ describe('more than one run has time for', () => {
   });
 
   test('is left alone by another run that comes meanwhile', async () => {
-    fleet = createFleet();
+    fleet = await createFleet();
     let other: Promise<RunReport> | undefined;
     const report = await fleet.run((order) => {
       fleet.work(order);
@@ -268,7 +268,7 @@ describe('a worker that is killed', () => {
   test.each([3, 20, 60, 110, 170, 240])(
     'at its operation %i has its shard done by another, nothing twice',
     async (left) => {
-      fleet = createFleet();
+      fleet = await createFleet();
       injected();
       const report = await fleet.run(
         (order) => fleet.work(order, order.shard === 0 && order.attempt === 1 ? { left } : undefined),
@@ -281,7 +281,7 @@ describe('a worker that is killed', () => {
   );
 
   test('in a run that a person insists on is not followed by one that orders anew', async () => {
-    fleet = createFleet();
+    fleet = await createFleet();
     injected();
     const only = Array.from({ length: CERTIFICATES }, (_, number) => `www.domain-${number}.com`);
     const report = await fleet.run(
@@ -295,7 +295,7 @@ describe('a worker that is killed', () => {
 
 describe('a coordinator that is killed', () => {
   test('leaves workers that finish, and a next run that finds all done', async () => {
-    fleet = createFleet();
+    fleet = await createFleet();
     injected();
     const process = { left: Number.POSITIVE_INFINITY };
     await new Promise<void>((resolve) => {
@@ -320,7 +320,7 @@ describe('a coordinator that is killed', () => {
   });
 
   test('is followed by a run that stops its workers and does the rest', async () => {
-    fleet = createFleet();
+    fleet = await createFleet();
     injected();
     const process = { left: Number.POSITIVE_INFINITY };
     await new Promise<void>((resolve) => {

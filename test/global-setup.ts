@@ -12,7 +12,7 @@ declare module 'vitest' {
 }
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
-const SOURCES = ['functions', 'src', 'build.ts', 'package-lock.json', 'LICENSE', 'template.yml'];
+const SOURCES = ['functions', 'src', 'build.ts', 'weld.ts', 'package-lock.json', 'LICENSE', 'template.yml'];
 
 /** Tests of the bundle run what a deployment would: `dist/` is built once for the run, when a source is newer. */
 export async function setup(project: TestProject): Promise<void> {

@@ -4,7 +4,7 @@ import type { TargetDomain } from '../src/deploy.ts';
 import { inventory, select } from '../src/inventory.ts';
 import type { CertificateRecord } from '../src/record.ts';
 
-function configOf(more: Record<string, unknown>): Config {
+async function configOf(more: Record<string, unknown>): Promise<Config> {
   const base = {
     acme: { contact: ['mailto:ops@example.com'], profile: 'tlsserver' },
     store: 'file:///var/lib/autocert',
@@ -18,8 +18,8 @@ function uploaded(domain: string, more: Partial<TargetDomain> = {}): TargetDomai
 }
 
 describe('the certificates that are to exist', () => {
-  test("are those of the configuration, with the CA's profile where they name none", () => {
-    const config = configOf({
+  test("are those of the configuration, with the CA's profile where they name none", async () => {
+    const config = await configOf({
       certificates: [
         {
           name: 'www',
@@ -29,7 +29,7 @@ describe('the certificates that are to exist', () => {
         { name: 'api', identifiers: ['api.example.com'], keyType: 'ec256', profile: 'shortlived' },
       ],
     });
-    expect(inventory(config, []).specs).toEqual([
+    expect((await inventory(config, [])).specs).toEqual([
       {
         name: 'www',
         identifiers: ['*.example.com'],
@@ -49,12 +49,12 @@ describe('the certificates that are to exist', () => {
     ]);
   });
 
-  test('and one for each domain that discovery takes, but for those that the configuration names', () => {
-    const config = configOf({
+  test('and one for each domain that discovery takes, but for those that the configuration names', async () => {
+    const config = await configOf({
       certificates: [{ name: 'www', identifiers: ['www.example.com'] }],
       discover: { include: ['*'] },
     });
-    const { specs } = inventory(config, [
+    const { specs } = await inventory(config, [
       uploaded('www.example.com'),
       uploaded('b.example.com'),
       uploaded('*.a.example.com'),
@@ -66,22 +66,26 @@ describe('the certificates that are to exist', () => {
     ]);
   });
 
-  test('a discovered domain does not take the name of a configured certificate', () => {
-    const config = configOf({
+  test('a discovered domain does not take the name of a configured certificate', async () => {
+    const config = await configOf({
       certificates: [{ name: 'b.example.com', identifiers: ['www.example.com'] }],
       discover: { include: ['*'] },
     });
-    const { specs } = inventory(config, [uploaded('b.example.com')]);
+    const { specs } = await inventory(config, [uploaded('b.example.com')]);
     expect(specs.map(({ name }) => name)).toEqual(['b.example.com', '_discovered.b.example.com']);
   });
 
-  test('one a zone: the registrable domain, also under .com.cn, and no name that a wildcard covers', () => {
-    const config = configOf({ discover: { include: ['*'], group: 'zone' } });
+  test('one a zone: the registrable domain, also under .com.cn, and no name that a wildcard covers', async () => {
+    const config = await configOf({ discover: { include: ['*'], group: 'zone' } });
     const account = ['a.shop.com.cn', 'b.shop.com.cn', 'example.com', '*.example.com', 'www.example.com'].map((name) =>
       uploaded(name),
     );
     expect(
-      inventory(config, account).specs.map(({ name, identifiers, domains }) => ({ name, identifiers, domains })),
+      (await inventory(config, account)).specs.map(({ name, identifiers, domains }) => ({
+        name,
+        identifiers,
+        domains,
+      })),
     ).toEqual([
       {
         name: 'example.com',
@@ -96,10 +100,10 @@ describe('the certificates that are to exist', () => {
     ]);
   });
 
-  test('a zone of more than 100 domains becomes several certificates', () => {
-    const config = configOf({ discover: { include: ['*'], group: 'zone' } });
+  test('a zone of more than 100 domains becomes several certificates', async () => {
+    const config = await configOf({ discover: { include: ['*'], group: 'zone' } });
     const account = Array.from({ length: 250 }, (_, index) => uploaded(`n${index}.example.com`));
-    const { specs } = inventory(config, account);
+    const { specs } = await inventory(config, account);
     expect(specs.map(({ name, domains }) => [name, domains.length])).toEqual([
       ['example.com', 100],
       ['example.com.2', 100],
@@ -120,16 +124,16 @@ describe('discovery leaves alone', () => {
     ],
     ['what is excluded', uploaded('internal.example.com'), 'in discover.exclude'],
     ['what is not included', uploaded('a.example.org'), 'not in discover.include'],
-  ])('%s', (_, entry, reason) => {
-    const config = configOf({ discover: { include: ['*.example.com'], exclude: ['internal.*'] } });
-    const { specs, ignored } = inventory(config, [entry]);
+  ])('%s', async (_, entry, reason) => {
+    const config = await configOf({ discover: { include: ['*.example.com'], exclude: ['internal.*'] } });
+    const { specs, ignored } = await inventory(config, [entry]);
     expect(specs).toEqual([]);
     expect(ignored).toEqual([{ domain: entry.domain, reason }]);
   });
 
-  test('nothing that is only being configured', () => {
-    const config = configOf({ discover: { include: ['*'] } });
-    expect(inventory(config, [uploaded('a.example.com', { status: 'configuring' })]).specs).toHaveLength(1);
+  test('nothing that is only being configured', async () => {
+    const config = await configOf({ discover: { include: ['*'] } });
+    expect((await inventory(config, [uploaded('a.example.com', { status: 'configuring' })])).specs).toHaveLength(1);
   });
 });
 
@@ -148,24 +152,26 @@ describe('a pattern', () => {
     ['*a*a.example.com', 'aa.example.com', true],
     ['*.b.*.com', 'a.b.c.com', true],
     ['*.b.*.com', 'a.b.com', false],
-  ])('%s and %s: %s', (pattern, domain, takes) => {
-    const config = configOf({ discover: { include: [pattern] } });
-    const { specs, problems } = inventory(config, [uploaded(domain)]);
+  ])('%s and %s: %s', async (pattern, domain, takes) => {
+    const config = await configOf({ discover: { include: [pattern] } });
+    const { specs, problems } = await inventory(config, [uploaded(domain)]);
     expect(specs).toHaveLength(takes ? 1 : 0);
     expect(problems.map(({ code }) => code)).toEqual(takes ? [] : ['FILTER_MATCHED_NOTHING']);
   });
 });
 
+const ASKED = await inventory(
+  await configOf({
+    certificates: [
+      { name: 'www', identifiers: ['www.example.com', 'example.com'] },
+      { name: 'api', identifiers: ['api.example.com'] },
+    ],
+  }),
+  [],
+);
+
 describe('what a person asks for', () => {
-  const { specs } = inventory(
-    configOf({
-      certificates: [
-        { name: 'www', identifiers: ['www.example.com', 'example.com'] },
-        { name: 'api', identifiers: ['api.example.com'] },
-      ],
-    }),
-    [],
-  );
+  const { specs } = ASKED;
 
   test("is found by the certificate's name and by any of its domains", () => {
     expect(select(specs, ['example.com', 'api']).specs.map(({ name }) => name)).toEqual(['www', 'api']);
@@ -212,49 +218,55 @@ describe('a certificate that was brought', () => {
     certificates: [{ name: 'named', identifiers: ['named.example.com'] }],
     discover: { include: ['a.example.com'] },
   });
-  const domainsAt = (now: string, ...records: CertificateRecord[]) =>
+  const domainsAt = async (now: string, ...records: CertificateRecord[]) =>
     Object.fromEntries(
-      inventory(config, account, { records, now: new Date(now) }).specs.map(({ name, domains }) => [name, domains]),
+      (await inventory(await config, account, { records, now: new Date(now) })).specs.map(({ name, domains }) => [
+        name,
+        domains,
+      ]),
     );
   const wide = brought('_inbox.wide', ['*.example.com'], '2026-01-02T00:00:00.000Z');
 
-  test('has the domains that it covers and that have HTTPS or are named, and no CA is asked for them', () => {
-    expect(domainsAt('2026-02-01T00:00:00Z', wide)).toEqual({
+  test('has the domains that it covers and that have HTTPS or are named, and no CA is asked for them', async () => {
+    expect(await domainsAt('2026-02-01T00:00:00Z', wide)).toEqual({
       named: [],
       'a.example.com': [],
       '_inbox.wide': ['a.example.com', 'b.example.com', 'named.example.com'],
     });
-    const { ignored } = inventory(config, account, { records: [wide], now: new Date('2026-02-01T00:00:00Z') });
+    const { ignored } = await inventory(await config, account, {
+      records: [wide],
+      now: new Date('2026-02-01T00:00:00Z'),
+    });
     expect(ignored.map(({ domain }) => domain)).toEqual(['off.example.com', 'elsewhere.example.net']);
   });
 
-  test('gives them back three days before it ends, and keeps those that are nobody else’s', () => {
+  test('gives them back three days before it ends, and keeps those that are nobody else’s', async () => {
     const last = {
       named: [],
       'a.example.com': [],
       '_inbox.wide': ['a.example.com', 'b.example.com', 'named.example.com'],
     };
-    expect(domainsAt('2026-03-28T23:59:59Z', wide)).toEqual(last);
+    expect(await domainsAt('2026-03-28T23:59:59Z', wide)).toEqual(last);
     const after = {
       named: ['named.example.com'],
       'a.example.com': ['a.example.com'],
       '_inbox.wide': ['b.example.com'],
     };
-    expect(domainsAt('2026-03-29T00:00:00Z', wide)).toEqual(after);
-    expect(domainsAt('2026-05-01T00:00:00Z', wide)).toEqual(after);
+    expect(await domainsAt('2026-03-29T00:00:00Z', wide)).toEqual(after);
+    expect(await domainsAt('2026-05-01T00:00:00Z', wide)).toEqual(after);
   });
 
-  test('gives way to the one that was brought after it', () => {
+  test('gives way to the one that was brought after it', async () => {
     const next = brought('_inbox.b', ['b.example.com'], '2026-01-03T00:00:00.000Z');
     const now = '2026-02-01T00:00:00Z';
-    expect(domainsAt(now, wide, next)['_inbox.b']).toEqual(['b.example.com']);
-    expect(domainsAt(now, wide, next)['_inbox.wide']).toEqual(['a.example.com', 'named.example.com']);
+    expect((await domainsAt(now, wide, next))['_inbox.b']).toEqual(['b.example.com']);
+    expect((await domainsAt(now, wide, next))['_inbox.wide']).toEqual(['a.example.com', 'named.example.com']);
     const short = brought('_inbox.b', ['b.example.com'], '2026-01-03T00:00:00.000Z', '2026-01-20T00:00:00.000Z');
-    expect(domainsAt(now, wide, short), 'while that is good').not.toHaveProperty(['_inbox.b']);
+    expect(await domainsAt(now, wide, short), 'while that is good').not.toHaveProperty(['_inbox.b']);
   });
 
-  test('that covers nothing is no certificate', () => {
+  test('that covers nothing is no certificate', async () => {
     const other = brought('_inbox.other', ['www.example.org'], '2026-01-02T00:00:00.000Z');
-    expect(domainsAt('2026-02-01T00:00:00Z', other)).not.toHaveProperty(['_inbox.other']);
+    expect(await domainsAt('2026-02-01T00:00:00Z', other)).not.toHaveProperty(['_inbox.other']);
   });
 });

@@ -13,6 +13,7 @@ import {
   withRefund,
   withWait,
 } from '../src/limits.ts';
+import { registrableDomain } from '../src/suffix.ts';
 
 const NOON = new Date('2026-01-02T12:00:00Z');
 const MINUTE = 60_000;
@@ -25,8 +26,12 @@ function later(milliseconds: number): Date {
   return new Date(NOON.getTime() + milliseconds);
 }
 
+const domainsOf = (identifiers: readonly string[]) => [
+  ...new Set(identifiers.map((name) => registrableDomain(name) ?? name)),
+];
+
 function orderFor(identifiers: readonly string[], kind: OrderKind = 'new'): NewOrder {
-  return { identifiers, kind };
+  return { identifiers, domains: domainsOf(identifiers), kind };
 }
 
 function spendingOf(admission: Admission): Spending {
@@ -143,7 +148,7 @@ describe('what the CA said', () => {
     ],
   ])('%s: holds the others back %j, those of the same domain %j', (detail, account, domain) => {
     for (const limits of [LETS_ENCRYPT, undefined]) {
-      const told = withWait(NOTHING, names, detail, until);
+      const told = withWait(NOTHING, orderFor(names), detail, until);
       const waits = (order: NewOrder) =>
         admit(told, order, limits, later(6 * HOUR - 1)).notBefore?.getTime() === until.getTime();
       expect([waits(orderFor(names)), waits(other), waits(neighbour)]).toEqual([true, account, domain]);

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { type Config, parseConfig } from '../src/config.ts';
+import { parseConfig } from '../src/config.ts';
 import type { Deps } from '../src/deps.ts';
 import { AutocertError } from '../src/errors.ts';
 import { type CertificateRecord, encode, type Store } from '../src/record.ts';
@@ -161,19 +161,21 @@ describe('what the API shows', () => {
   });
 });
 
+const CONFIG = await parseConfig(
+  JSON.stringify({
+    acme: { contact: ['mailto:ops@example.com'], termsOfServiceAgreed: true },
+    certificates: [
+      { name: 'www', identifiers: [DOMAIN] },
+      { name: 'off', identifiers: ['off.example.com', 'gone.example.com', 'stopped.example.com'] },
+    ],
+    verify: { patience: '10m' },
+    store: 'file:///var/lib/autocert',
+  }),
+  { env: {} },
+);
+
 describe('a look', () => {
-  const config: Config = parseConfig(
-    JSON.stringify({
-      acme: { contact: ['mailto:ops@example.com'], termsOfServiceAgreed: true },
-      certificates: [
-        { name: 'www', identifiers: [DOMAIN] },
-        { name: 'off', identifiers: ['off.example.com', 'gone.example.com', 'stopped.example.com'] },
-      ],
-      verify: { patience: '10m' },
-      store: 'file:///var/lib/autocert',
-    }),
-    { env: {} },
-  );
+  const config = CONFIG;
 
   /** A world that stands still, in which the edges serve one reading after the other. */
   function standing(readings: readonly EdgeReading[][], fails: { index?: boolean; current?: boolean } = {}) {

@@ -1,7 +1,11 @@
 import { X509Certificate } from 'node:crypto';
 import { Agent, request } from 'node:https';
-import { createSecureContext, rootCertificates, type SecureContext } from 'node:tls';
+import { createRequire } from 'node:module';
+import type { SecureContext } from 'node:tls';
 import { AutocertError } from '../errors.ts';
+
+/** An import reads every export, and one of those parses all root certificates: a run would begin 7 ms later. */
+const tls: typeof import('node:tls') = createRequire(import.meta.url)('node:tls');
 
 /** An answer that arrived whole. */
 export interface Answer {
@@ -60,7 +64,8 @@ function trust(caBundle: string): SecureContext {
   const added = caBundle.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
   try {
     for (const certificate of added) new X509Certificate(certificate);
-    if (added.length > 0) return createSecureContext({ ca: [...rootCertificates, ...added], minVersion: 'TLSv1.2' });
+    if (added.length > 0)
+      return tls.createSecureContext({ ca: [...tls.rootCertificates, ...added], minVersion: 'TLSv1.2' });
   } catch {
     // Said below: OpenSSL's own words help nobody here.
   }

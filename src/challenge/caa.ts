@@ -1,7 +1,7 @@
 import type { CaaRecord } from 'node:dns';
 import { Resolver } from 'node:dns/promises';
 import { AutocertError } from '../errors.ts';
-import { registrableDomain } from '../identifier.ts';
+import { registrableDomain } from '../suffix.ts';
 
 /** Who is to issue what, and how it is proved. */
 export interface Issuance {

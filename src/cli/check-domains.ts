@@ -20,7 +20,7 @@ export interface Names {
 /** The CDN domains: those that the configuration names, and those that discovery finds. */
 export async function checkCdnDomains({ config, target }: Ground): Promise<Names> {
   const account = await target.list();
-  const { specs, problems } = inventory(config, account);
+  const { specs, problems } = await inventory(config, account);
   const byName = new Map(account.map((entry) => [entry.domain, entry]));
   const domains = [...new Set(specs.flatMap((spec) => spec.domains))];
   const findings = domains.flatMap((domain) => domainFindings(domain, byName.get(domain)));

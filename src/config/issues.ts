@@ -5,11 +5,12 @@ import {
   type ConfigProblem,
   type ConfigProblemCode,
   describe,
+  MAX_PROBLEMS,
   type Path,
   pathText,
   quote,
 } from './problem.ts';
-import { MAX_PROBLEMS, type Tree } from './text.ts';
+import type { Tree } from './text.ts';
 
 type Described = Omit<ConfigProblem, 'path' | 'line' | 'found'> & { readonly found?: string | undefined };
 

@@ -1,7 +1,8 @@
 import * as v from 'valibot';
 import type { Channel, Config, NotifyConfig } from '../config.ts';
+import { readJson } from './json.ts';
 import { ConfigSchema, type ParsedConfig } from './schema.ts';
-import { type Environment, readTree } from './text.ts';
+import type { Environment } from './variables.ts';
 
 /** What it takes to tell people something. */
 export type NotifyingConfig = Pick<Config, 'notify' | 'region'> & {
@@ -30,11 +31,12 @@ export function toNotify(entry: ParsedConfig['notify'][number]): NotifyConfig {
  * what keeps people from hearing of the mistake. A part that is wrong itself is its default; of `notify`, each entry
  * stands for itself.
  */
-export function parseNotifying(
+export async function parseNotifying(
   text: string,
   options: { readonly env: Environment; readonly region?: string | undefined },
-): NotifyingConfig {
-  const { value } = readTree(text, options.env);
+): Promise<NotifyingConfig> {
+  const plain = readJson(text, options.env);
+  const value = plain ?? (await import('./text.ts')).readTree(text, options.env).value;
   const tree: Readonly<Record<string, unknown>> = typeof value === 'object' && value !== null ? { ...value } : {};
   const { notify, endpoints, renewal, region } = ConfigSchema.entries;
   const entries = Array.isArray(tree['notify']) ? tree['notify'] : [];

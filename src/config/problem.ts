@@ -52,6 +52,9 @@ export const CONFIG_PROBLEM_CODES = [
   'REGION_MISSING',
 ] as const;
 
+/** Nobody reads more of them, and a text can hold hundreds of thousands. */
+export const MAX_PROBLEMS = 100;
+
 export type ConfigProblemCode = (typeof CONFIG_PROBLEM_CODES)[number];
 
 export interface ConfigProblem {

@@ -32,7 +32,7 @@ export function checkRules(config: unknown, region: string | undefined): RulePro
   ];
 }
 
-function at(value: unknown, ...path: Path): unknown {
+export function at(value: unknown, ...path: Path): unknown {
   let found = value;
   for (const part of path) {
     if (typeof found !== 'object' || found === null || !Object.hasOwn(found, part)) return undefined;
@@ -41,7 +41,7 @@ function at(value: unknown, ...path: Path): unknown {
   return found;
 }
 
-function list(value: unknown): readonly unknown[] {
+export function list(value: unknown): readonly unknown[] {
   return Array.isArray(value) ? value : [];
 }
 

@@ -10,7 +10,10 @@ import {
   type ParsedNode,
   Parser,
 } from 'yaml';
-import { type ConfigProblem, type ConfigProblemCode, type Path, pathText, quote } from './problem.ts';
+import { REFUSED_KEYS } from './json.ts';
+import { type ConfigProblem, type ConfigProblemCode, MAX_PROBLEMS, type Path, pathText, quote } from './problem.ts';
+import { MAX_DEPTH, MAX_LENGTH, MAX_PARTS, tooLarge } from './size.ts';
+import { type Environment, substitute } from './variables.ts';
 
 /** A YAML or JSON text as plain values, with `${NAME}` replaced. */
 export interface Tree {
@@ -24,32 +27,14 @@ export interface Tree {
   lineOf(path: Path): number | undefined;
 }
 
-/** Values by name; undefined where there is none. */
-export type Environment = Readonly<Record<string, string | undefined>>;
-
-const MAX_BYTES = 1024 * 1024;
-/** Ten thousand certificates have some eighty thousand, and what costs time is the number of values, not of bytes. */
-const MAX_ENTRIES = 100_000;
-/** Ten thousand certificates have some 160,000. */
-const MAX_ENCLOSERS = 250_000;
-const MAX_VARIABLES = 10_000;
-/** What the parser's lexer takes apart: some thirty-five to a certificate. The counts above are there to refuse it sooner. */
-const MAX_LEXEMES = 400_000;
 /** Anchors, aliases and tags, those in keys and in values that are thrown away included. */
 const MAX_MARKS = 1000;
-/** Characters of one value or comment. */
-const MAX_LENGTH = 65_536;
 /** What aliases may stand for, altogether. */
 const MAX_ALIASED = 20_000;
-const MAX_DEPTH = 20;
 const MAX_ALIASES = 100;
 const MAX_SYNTAX_PROBLEMS = 10;
-/** Nobody reads more of them, and a text can hold hundreds of thousands. */
-export const MAX_PROBLEMS = 100;
 /** A parser's stack holds up to three entries for one level of the text. */
 const MAX_STACK = MAX_DEPTH * 3 + 4;
-/** Keys that mean something to JavaScript itself. */
-const REFUSED_KEYS: ReadonlySet<string> = new Set(['__proto__', 'constructor', 'prototype', '<<']);
 const TAGS: ReadonlySet<string> = new Set(
   ['str', 'int', 'float', 'bool', 'null', 'map', 'seq'].map((name) => `tag:yaml.org,2002:${name}`),
 );
@@ -69,14 +54,11 @@ export function readTree(text: string, environment: Environment): Tree {
     variables: new Set(),
     lineOf: () => undefined,
   });
-  const bytes = Buffer.byteLength(text);
-  if (bytes > MAX_BYTES) return failed('TEXT_TOO_LARGE', `${bytes} bytes`, `at most ${MAX_BYTES} bytes`);
-  for (const [count, most, what] of countParts(text)) {
-    if (count > most) return failed('TEXT_TOO_LARGE', `${count} ${what}`, `at most ${most} ${what}`);
-  }
+  const large = tooLarge(text);
+  if (large) return failed('TEXT_TOO_LARGE', large.found, large.allowed);
   const document = compose(text, lines);
   if (document === 'too many')
-    return failed('TEXT_TOO_LARGE', `more than ${MAX_LEXEMES} parts`, `at most ${MAX_LEXEMES} parts`);
+    return failed('TEXT_TOO_LARGE', `more than ${MAX_PARTS} parts`, `at most ${MAX_PARTS} parts`);
   if (document === 'too long')
     return failed('TEXT_TOO_LARGE', `a value of more than ${MAX_LENGTH} characters`, `at most ${MAX_LENGTH}`);
   if (document === 'too many marks') {
@@ -116,29 +98,6 @@ const SYNTAX: Readonly<Record<string, string>> = {
   BAD_ALIAS: 'an alias to an anchor that does not exist',
 };
 
-/** What costs the parser time, at the cost of one look: each with how many there may be, and what it is called. */
-function countParts(text: string): readonly (readonly [count: number, most: number, what: string])[] {
-  let [entries, enclosers, variables] = [0, 0, 0];
-  let before = '';
-  for (let at = 0; at < text.length; at += 1) {
-    const character = text.charAt(at);
-    if (character === '\n' || character === ',') entries += 1;
-    // A key without quotes; one with them is counted by those.
-    else if (character === ':' && before !== '"' && before !== "'" && text.charCodeAt(at + 1) <= SPACE) entries += 1;
-    else if (ENCLOSERS.includes(character)) enclosers += 1;
-    if (character === '{' && before === '$') variables += 1;
-    before = character;
-  }
-  return [
-    [entries, MAX_ENTRIES, 'lines, keys and entries'],
-    [enclosers, MAX_ENCLOSERS, 'quotes and brackets'],
-    [variables, MAX_VARIABLES, 'variables'],
-  ];
-}
-
-const SPACE = 32;
-const ENCLOSERS = '"\'[]{}';
-
 type Composed = Document.Parsed | 'too deep' | 'too long' | 'too many' | 'too many marks' | 'two documents' | undefined;
 
 function compose(text: string, lines: LineCounter): Composed {
@@ -149,7 +108,7 @@ function compose(text: string, lines: LineCounter): Composed {
   let marks = 0;
   for (const lexeme of new Lexer().lex(text)) {
     lexemes += 1;
-    if (lexemes > MAX_LEXEMES) return 'too many';
+    if (lexemes > MAX_PARTS) return 'too many';
     if (lexeme.length > MAX_LENGTH) return 'too long';
     if (/^[&*!]/.test(lexeme)) marks += 1;
     if (marks > MAX_MARKS) return 'too many marks';
@@ -239,7 +198,7 @@ function toTree(document: Document.Parsed, lines: LineCounter, environment: Envi
     if (isMap(node)) return plainMap(node.items, path);
     if (isSeq(node)) return node.items.map((item, index) => plain(item as ParsedNode, [...path, index]));
     if (!isScalar(node)) return null;
-    return typeof node.value === 'string' ? substitute(node.value, path, offset) : node.value;
+    return typeof node.value === 'string' ? withVariables(node.value, path, offset) : node.value;
   }
 
   function plainMap(
@@ -266,28 +225,14 @@ function toTree(document: Document.Parsed, lines: LineCounter, environment: Envi
     return Object.fromEntries(entries);
   }
 
-  /** `$${` is a literal `${`. What comes from the environment is never read as YAML. */
-  function substitute(text: string, path: Path, offset: number | undefined): string {
-    return text.replace(/\$\$\{|\$\{([A-Za-z_][A-Za-z0-9_]{0,127})\}|\$\{/g, (match, name: string | undefined) => {
-      if (match === '$${') return '${';
-      if (name === undefined) {
-        problem(
-          'ENV_SYNTAX',
-          path,
-          offset,
-          `\${ without a name and }`,
-          `\${NAME}, or $\${ for the characters themselves`,
-        );
-        return match;
-      }
+  function withVariables(text: string, path: Path, offset: number | undefined): string {
+    const substituted = substitute(text, environment);
+    for (const name of substituted.names) {
       fromEnvironment.add(pathText(path));
       variables.add(name);
-      const value = Object.hasOwn(environment, name) ? environment[name] : undefined;
-      if (value === undefined) {
-        problem('ENV_MISSING', path, offset, `\${${name}}, which is not set`, `an environment variable named ${name}`);
-      }
-      return value ?? '';
-    });
+    }
+    for (const { code, found, allowed } of substituted.faults) problem(code, path, offset, found, allowed);
+    return substituted.text;
   }
 
   const value = plain(document.contents, []);

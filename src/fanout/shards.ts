@@ -1,4 +1,4 @@
-import { registrableDomain } from '../identifier.ts';
+import { registrableDomain } from '../suffix.ts';
 
 interface Named {
   readonly spec: { readonly identifiers: readonly string[] };

@@ -11,7 +11,7 @@ const PLACE = { name: 'autocert', account: '1234567890123456', region: 'cn-hangz
 const KEY = Buffer.alloc(32, 7).toString('base64');
 const ENV = { AUTOCERT_KEY: KEY, HOOK: 'https://hooks.example.com/very-secret', EAB_HMAC_KEY: 'ZWFiLWhtYWMta2V5' };
 
-function derive(lines: readonly string[], more: { given?: readonly string[]; zones?: readonly string[] } = {}) {
+async function derive(lines: readonly string[], more: { given?: readonly string[]; zones?: readonly string[] } = {}) {
   const text = [
     'acme: { contact: ["mailto:ops@example.com"] }',
     'store: oss://autocert-1234567890123456-cn-hangzhou/autocert',
@@ -20,7 +20,7 @@ function derive(lines: readonly string[], more: { given?: readonly string[]; zon
       : ['certificates: [{ identifiers: [www.example.com] }]']),
     ...lines,
   ].join('\n');
-  const config = parseConfig(text, { env: ENV, region: 'cn-hangzhou' });
+  const config = await parseConfig(text, { env: ENV, region: 'cn-hangzhou' });
   const { zones = ['example.com'], given = [] } = more;
   const { parameters, problems } = stackParameters({
     config,
@@ -39,8 +39,8 @@ function derive(lines: readonly string[], more: { given?: readonly string[]; zon
 }
 
 describe('the parameters of a stack', () => {
-  test('of the least configuration', () => {
-    expect(derive([])).toEqual({
+  test('of the least configuration', async () => {
+    expect(await derive([])).toEqual({
       parameters: {
         Name: 'autocert',
         CdnDomains: 'www.example.com',
@@ -76,25 +76,27 @@ describe('the parameters of a stack', () => {
     ['a variable with a parameter', ['encryption: { key: "${AUTOCERT_KEY}" }'], { EncryptionKey: `secret ${KEY}` }],
     ['a variable without one', ['heartbeat: "${HOOK}"'], { Environment: `secret {"HOOK":"${ENV.HOOK}"}` }],
     ['http-01', ['challenge: { type: http-01, bucket: origin }'], { ChallengeBucket: 'origin' }],
-  ])('for %s', (_, lines, parameters) => {
-    const derived = derive(lines);
+  ])('for %s', async (_, lines, parameters) => {
+    const derived = await derive(lines);
     expect(derived.parameters).toMatchObject(parameters);
     expect(derived.problems).toEqual([]);
   });
 
-  test('more domains than the policy has room for are all of them', () => {
+  test('more domains than the policy has room for are all of them', async () => {
     const domains = Array.from({ length: 61 }, (_, n) => `d${n}.example.com`);
-    expect(derive([`certificates: [{ identifiers: [${domains.join(', ')}] }]`]).parameters['CdnDomains']).toBe('*');
+    expect((await derive([`certificates: [{ identifiers: [${domains.join(', ')}] }]`])).parameters['CdnDomains']).toBe(
+      '*',
+    );
   });
 
-  test('without zones, as for http-01, name one that cannot be', () => {
-    expect(derive(['challenge: { type: http-01, bucket: origin }'], { zones: [] }).parameters['DnsZones']).toBe(
+  test('without zones, as for http-01, name one that cannot be', async () => {
+    expect((await derive(['challenge: { type: http-01, bucket: origin }'], { zones: [] })).parameters['DnsZones']).toBe(
       'none.invalid',
     );
   });
 
-  test('a variable in a comment is no variable', () => {
-    expect(derive(['# heartbeat: ${SOMETHING}'])).toMatchObject({ problems: [] });
+  test('a variable in a comment is no variable', async () => {
+    expect(await derive(['# heartbeat: ${SOMETHING}'])).toMatchObject({ problems: [] });
   });
 
   test.each<[string, readonly string[], readonly string[], string]>([
@@ -115,20 +117,20 @@ describe('the parameters of a stack', () => {
       '--parameter CdnDomains is worked out from the configuration',
     ],
     ['a secret that does not fit', [], ['KmsKeyId=a'], '--parameter KmsKeyId is worked out from the configuration'],
-  ])('%s is a problem, and is not passed on', (_, lines, given, words) => {
-    const { parameters, problems } = derive(lines, { given });
+  ])('%s is a problem, and is not passed on', async (_, lines, given, words) => {
+    const { parameters, problems } = await derive(lines, { given });
     expect(problems).toEqual([expect.stringContaining(words)]);
     expect(Object.keys(parameters)).not.toContain(
       given[0]?.split('=')[0] === 'CdnDomains' ? '' : given[0]?.split('=')[0],
     );
   });
 
-  test('variables that are too long together are a problem that shows none of them', () => {
+  test('variables that are too long together are a problem that shows none of them', async () => {
     const env = { ...ENV, HOOK: `https://hooks.example.com/${'x'.repeat(900)}`, LONG: 'y'.repeat(1000) };
     const names = ['HOOK', 'LONG', 'A', 'B', 'C', 'D'];
     const all = { ...env, ...Object.fromEntries(names.slice(2).map((name) => [name, 'z'.repeat(1000)])) };
     const text = names.map((name) => `${name}: "\${${name}}"`).join('\n');
-    const config = parseConfig('acme: { contact: ["mailto:ops@example.com"] }\nstore: file:///x\ndiscover: {}', {
+    const config = await parseConfig('acme: { contact: ["mailto:ops@example.com"] }\nstore: file:///x\ndiscover: {}', {
       env: all,
       region: 'cn-hangzhou',
     });

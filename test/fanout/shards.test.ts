@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { shardsOf } from '../../src/fanout/shards.ts';
-import { registrableDomain } from '../../src/identifier.ts';
+import { registrableDomain } from '../../src/suffix.ts';
 
 interface One {
   readonly name: string;

@@ -81,9 +81,9 @@ async function parses(text: string): Promise<void> {
 
 const property = (texts: fc.Arbitrary<string>, runs: number) => fc.assert(fc.asyncProperty(texts, parses), times(runs));
 
-test('the good configuration is one', () => {
-  expect(parseConfig(JSON.stringify(GOOD), { env }).certificates).toHaveLength(2);
-  expect(parseConfig(YAML, { env }).certificates).toHaveLength(2);
+test('the good configuration is one', async () => {
+  expect((await parseConfig(JSON.stringify(GOOD), { env })).certificates).toHaveLength(2);
+  expect((await parseConfig(YAML, { env })).certificates).toHaveLength(2);
 });
 
 test(
@@ -119,16 +119,16 @@ test(
 test('F66 good JSON, garbled', () => property(garbled(JSON.stringify(GOOD), WORDS), 200), LONGEST);
 test('F66 good YAML, garbled', () => property(garbled(YAML, WORDS), 500), LONGEST);
 
-const foundIn = (text: string) => {
+const foundIn = async (text: string) => {
   try {
-    parseConfig(text, { env: {} });
+    await parseConfig(text, { env: {} });
   } catch (error) {
     if (error instanceof ConfigError) return error.problems[0];
     throw error;
   }
   return undefined;
 };
-const problemOf = (text: string) => foundIn(text)?.code;
+const problemOf = async (text: string) => (await foundIn(text))?.code;
 
 test.each([
   ['half a million entries in brackets', `[${'1,'.repeat(500_000)}1]`],
@@ -138,8 +138,8 @@ test.each([
   ['half a million comments', '#\n'.repeat(500_000)],
   ['300,000 aliases', `a: &a [1]\nb: [${'*a,'.repeat(300_000)}]`],
   ['more than a megabyte', ' '.repeat(1024 * 1024 + 1)],
-])('F66 %s are refused by their size', (_, text) => {
-  expect(problemOf(text)).toBe('TEXT_TOO_LARGE');
+])('F66 %s are refused by their size', async (_, text) => {
+  expect(await problemOf(text)).toBe('TEXT_TOO_LARGE');
 });
 
 const megabyteOf = (unit: string) => unit.repeat(Math.floor((1024 * 1024) / unit.length));
@@ -152,8 +152,8 @@ test.each([
   ['keys without quotes', 'a1: 1\n'.repeat(99_000), '198000 lines, keys and entries'],
   ['keys on one line', megabyteOf('{a: '), '262144 lines, keys and entries'],
   ['variables', `a: "${'${A}'.repeat(12_000)}"`, '12000 variables'],
-])('F66 a text of nothing but %s is refused before it is parsed', (_, text, found) => {
-  expect(foundIn(text)).toMatchObject({ code: 'TEXT_TOO_LARGE', found });
+])('F66 a text of nothing but %s is refused before it is parsed', async (_, text, found) => {
+  expect(await foundIn(text)).toMatchObject({ code: 'TEXT_TOO_LARGE', found });
 });
 
 // The parser ends at the first that is too much.
@@ -161,8 +161,8 @@ test.each([
   ['anchors', megabyteOf('&a ')],
   ['tags', megabyteOf('! ')],
   ['aliases', `a: &a 1\nb: [${'*a,'.repeat(90_000)}]`],
-])('F66 a text of nothing but %s is refused after a thousand of them', (_, text) => {
-  expect(foundIn(text)).toMatchObject({
+])('F66 a text of nothing but %s is refused after a thousand of them', async (_, text) => {
+  expect(await foundIn(text)).toMatchObject({
     code: 'TEXT_ALIASES',
     found: 'more than 1000 anchors, aliases and tags',
   });
@@ -172,22 +172,22 @@ test.each([
   ['in quotes', `a: "${'x'.repeat(70_000)}"`],
   ['without quotes', `a: ${'x '.repeat(35_000)}`],
   ['of many lines', `a: |\n${'  x\n'.repeat(20_000)}`],
-])('F66 a value of 70,000 characters is refused as one: %s', (_, text) => {
-  expect(foundIn(text)).toMatchObject({ code: 'TEXT_TOO_LARGE', found: 'a value of more than 65536 characters' });
+])('F66 a value of 70,000 characters is refused as one: %s', async (_, text) => {
+  expect(await foundIn(text)).toMatchObject({ code: 'TEXT_TOO_LARGE', found: 'a value of more than 65536 characters' });
 });
 
-test('F66 aliases that multiply a long list are refused by what they would become', () => {
+test('F66 aliases that multiply a long list are refused by what they would become', async () => {
   const text = `a: &a [${'1,'.repeat(9_000)}1]\nb: [${'*a,'.repeat(99)}]`;
-  expect(foundIn(text)).toMatchObject({
+  expect(await foundIn(text)).toMatchObject({
     code: 'TEXT_ALIASES',
     found: 'more than 20000 values that aliases stand for',
   });
 });
 
-test('F66 a configuration that is wrong in thousands of places is refused with the first hundred', () => {
+test('F66 a configuration that is wrong in thousands of places is refused with the first hundred', async () => {
   const text = Array.from({ length: 50_000 }, (_, nth) => `key${nth}: 1\n`).join('');
   try {
-    parseConfig(text, { env: {} });
+    await parseConfig(text, { env: {} });
     expect.unreachable();
   } catch (error) {
     expect(error).toBeInstanceOf(ConfigError);
@@ -213,6 +213,6 @@ test.each([
       YAML.slice(YAML.indexOf('store')),
     ].join(''),
   ],
-])('F66 ten thousand certificates are read: %s', (_, text) => {
-  expect(parseConfig(text, { env }).certificates).toHaveLength(10_000);
+])('F66 ten thousand certificates are read: %s', async (_, text) => {
+  expect((await parseConfig(text, { env })).certificates).toHaveLength(10_000);
 });

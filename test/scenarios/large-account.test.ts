@@ -1,5 +1,4 @@
-import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import type { RunReport } from '../../src/report.ts';
@@ -65,28 +64,3 @@ test('the store in a bucket is read once, however many certificates there are', 
     'the index, and a look into the inbox',
   ).toEqual(['GET autocert/index.json', 'GET ']);
 });
-
-test('a run with nothing to do loads neither ACME nor FC nor OSS code', async () => {
-  const { renew } = await account({ domains: 1, withEdge: false });
-  const folder = await mkdtemp(join(tmpdir(), 'autocert-loaded-'));
-  onTestFinished(() => rm(folder, { recursive: true, force: true }));
-  await renew({ NODE_V8_COVERAGE: folder });
-  const packages = await loadedPackages(folder);
-  expect(packages, 'so that this test can see it').toContain('@alicloud/pop-core');
-  for (const unused of ['acme-client', 'axios', 'node-forge', 'ali-oss', '@alicloud/fc2', '@alicloud/fc20230330'])
-    expect(packages).not.toContain(unused);
-});
-
-/** The packages of which the process loaded code, as V8 itself recorded it. */
-async function loadedPackages(folder: string): Promise<string[]> {
-  const packages = new Set<string>();
-  for (const file of await readdir(folder)) {
-    const { result } = JSON.parse(await readFile(join(folder, file), 'utf8')) as { result: { url: string }[] };
-    for (const { url } of result.filter((script) => script.url.includes('/dist/'))) {
-      const source = await readFile(new URL(url), 'utf8');
-      for (const [, name = ''] of source.matchAll(/^\/\/ node_modules\/((?:@[^/\n]+\/)?[^/\n]+)\//gm))
-        packages.add(name);
-    }
-  }
-  return [...packages];
-}

@@ -46,7 +46,7 @@ async function startDueWorld({ fallback = false, issued = true } = {}): Promise<
     isDown: () => false,
     lag: () => 0,
   });
-  const config = parseConfig(
+  const config = await parseConfig(
     JSON.stringify({
       acme: { contact: ['mailto:ops@example.com'], fallback: [{ directoryUrl: FALLBACK }] },
       store: 'file:///simulated',

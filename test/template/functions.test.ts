@@ -69,7 +69,7 @@ describe('the functions', () => {
     };
     for (const { FunctionName, EnvironmentVariables } of resourcesOf('ALIYUN::FC3::Function', await evaluated(secrets)))
       expect(EnvironmentVariables).toEqual({ ...expected, ...workersOf(FunctionName) });
-    const config = parseConfig(
+    const config = await parseConfig(
       `acme:
   directoryUrl: zerossl
   contact: [mailto:ops@example.com]

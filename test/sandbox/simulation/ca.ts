@@ -9,7 +9,7 @@ import { AcmeProblem, PROBLEM_NAMESPACE } from '../../../src/acme/problem.ts';
 import type { AcmeSession } from '../../../src/acme.ts';
 import { certificateFacts } from '../../../src/certificate.ts';
 import { AutocertError } from '../../../src/errors.ts';
-import { registrableDomain } from '../../../src/identifier.ts';
+import { registrableDomain } from '../../../src/suffix.ts';
 import { makeCertificate } from '../certificates.ts';
 
 export interface SimulatedCa {

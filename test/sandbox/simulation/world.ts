@@ -106,7 +106,7 @@ export async function live(life: Life): Promise<LifeTold> {
     },
     cleanUp: async () => undefined,
   };
-  const config = createConfig(fleet);
+  const config = await createConfig(fleet);
   const revocation = START + (life.calm ? 1 : 0.2 + 0.6 * drawn(seed, 'revocation')) * length;
   const people = createPeople(TICK);
   const broken: string[] = [];
@@ -196,7 +196,7 @@ function domainOf(number: number): string {
   return number % 3 === 0 ? 'example.com' : `domain-${number % 40}.com`;
 }
 
-function createConfig(fleet: readonly Member[]): Config {
+function createConfig(fleet: readonly Member[]): Promise<Config> {
   const text = {
     acme: { directoryUrl: 'letsencrypt', contact: ['mailto:ops@example.com'] },
     store: 'file:///simulated',

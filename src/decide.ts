@@ -49,6 +49,10 @@ export type Intent = 'renew' | 'redeploy' | 'react';
 /** Milliseconds. */
 const DAY = 86_400_000;
 
+const WELL = keep('Current', 'Stored, configured and served.');
+/** Of some domain the edges were not read in this run. */
+const WELL_BY_THE_LIST = keep('Current', 'Stored and configured; its edges are read in their turn.');
+
 type Rule = (observation: Observation, context: DecisionContext) => Decision | undefined;
 
 /** What is to be done for one certificate: the first rule that has an opinion. Pure. */
@@ -58,7 +62,7 @@ export function decide(observation: Observation, context: DecisionContext): Deci
     const decision = rule(observation, context);
     if (decision) return decision;
   }
-  return keep('Current', 'Stored, configured and served.');
+  return observation.domains.some(({ served }) => served === undefined) ? WELL_BY_THE_LIST : WELL;
 }
 
 /**
@@ -323,7 +327,7 @@ function notDeployed(observation: Observation, { now }: DecisionContext): Decisi
 
 function notServed(observation: Observation, { now }: DecisionContext): Decision | undefined {
   const stale = wanting(observation, now)
-    .flatMap(({ served }) => served)
+    .flatMap(({ served = [] }) => served)
     .filter(({ fingerprint }) => fingerprint && fingerprint !== observation.record.certificate?.fingerprint);
   const [first] = stale;
   return first && deploy('NotServed', `${first.edge} serves another certificate for ${first.domain}${andMore(stale)}.`);

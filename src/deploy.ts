@@ -114,7 +114,7 @@ export async function deploy(
   );
 }
 
-function hasIt({ configured, served }: DomainObservation, fingerprint: string): boolean {
+function hasIt({ configured, served = [] }: DomainObservation, fingerprint: string): boolean {
   return (
     configured?.fingerprint === fingerprint &&
     !served.some((edge) => edge.fingerprint && edge.fingerprint !== fingerprint)

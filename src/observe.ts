@@ -14,7 +14,8 @@ export interface DomainObservation {
   readonly https: boolean;
   readonly cname: string | undefined;
   readonly configured: ConfiguredObservation | undefined;
-  readonly served: readonly EdgeReading[];
+  /** Undefined when nobody looked at the edges in this run, which says nothing about what they serve. */
+  readonly served: readonly EdgeReading[] | undefined;
 }
 
 export interface ConfiguredObservation {
@@ -37,6 +38,8 @@ export interface Observers {
   /** The target's list, by domain: read once a run. */
   readonly account: ReadonlyMap<string, TargetDomain>;
   readonly edges: Edges;
+  /** Is it this domain's turn to have its edges read, though nothing speaks for it? */
+  isTurn(domain: string, certificate: string): boolean;
   /** ARI, RFC 9773: undefined when the CA that issued the certificate offers none. */
   renewalAdvice(
     certificate: StoredCertificate,
@@ -52,6 +55,8 @@ export interface Observers {
  * as Let's Encrypt does by an hour, are asked by any run after the one that issued.
  */
 const NO_NEWS_YET = 1_800_000;
+/** Milliseconds from a certificate's notBefore, or from when it was brought, in which its edges are read by every run. */
+const STILL_SPREADING = 86_400_000;
 
 /** Gathers everything; changes nothing. Throws what makes this certificate alone fail. */
 export async function observe(
@@ -94,10 +99,25 @@ async function observeDomain(
   const entry = observers.account.get(domain);
   if (!entry) return { domain, status: 'absent', https: false, cname: undefined, configured: undefined, served: [] };
   const { status, https, cname } = entry;
-  const reachable = https && (status === 'online' || status === 'configuring');
-  const served = reachable ? await observers.edges.read(domain, cname) : [];
-  const configured = https ? await observeConfigured(entry, record, served, observers.target) : undefined;
+  const recorded = https ? asRecorded(entry, record) : undefined;
+  const isReachable = https && (status === 'online' || status === 'configuring');
+  if (recorded && isReachable && !isLookedAt(domain, record, observers))
+    return { domain, status, https, cname, configured: recorded, served: undefined };
+  const served = isReachable ? await observers.edges.read(domain, cname) : [];
+  const configured = recorded ?? (https ? await observeConfigured(entry, served, observers.target) : undefined);
   return { domain, status, https, cname, configured, served: served.map(withoutLeaf) };
+}
+
+/**
+ * Are the edges read in this run of a domain on which the account's list agrees with the record? Always while something
+ * speaks for it: a certificate that the edges may not all have yet, or a failure that is not over. What is well by all
+ * that, as most of a large account is, waits for its turn. One that is due needs no look: it is replaced whatever they serve.
+ */
+function isLookedAt(domain: string, record: CertificateRecord, { isTurn, deps }: Observers): boolean {
+  const { certificate, brought, failures, name } = record;
+  if (!certificate || failures) return true;
+  const since = Date.parse(brought?.takenAt ?? certificate.notBefore);
+  return deps.now().getTime() < since + STILL_SPREADING || isTurn(domain, name);
 }
 
 /** Of thousands of domains the leaves themselves would be most of what a run holds in memory. */
@@ -110,21 +130,12 @@ function withoutLeaf({ domain, edge, fingerprint, unreachable }: EdgeReading): E
   };
 }
 
+/** What the account's list does not tell. */
 async function observeConfigured(
   entry: TargetDomain,
-  record: CertificateRecord,
   served: readonly EdgeReading[],
   target: Target,
 ): Promise<ConfiguredObservation | undefined> {
-  const { certificate } = record;
-  if (certificate && agrees(entry, record)) {
-    return {
-      fingerprint: certificate.fingerprint,
-      certName: entry.certificate?.name ?? '',
-      type: 'upload',
-      facts: undefined,
-    };
-  }
   const seen = servedAsListed(entry, served);
   if (seen) return { ...seen, certName: entry.certificate?.name ?? '', type: entry.certificate?.type ?? '' };
   const configured = await target.current(entry.domain);
@@ -159,9 +170,16 @@ function factsOf(pem: string): CertificateFacts | undefined {
   }
 }
 
+/** The certificate that we put there, as long as the account's list agrees. */
+function asRecorded(entry: TargetDomain, record: CertificateRecord): ConfiguredObservation | undefined {
+  const { fingerprint } = record.certificate ?? {};
+  if (fingerprint === undefined || !agrees(entry, record)) return undefined;
+  return { fingerprint, certName: entry.certificate?.name ?? '', type: 'upload', facts: undefined };
+}
+
 /**
  * Does the account's list show the certificate that we put there? The name is ours alone. What was overwritten by hand
- * under the very same name and expiry is still seen at the edges.
+ * under the very same name and expiry is seen at the edges in the domain's turn.
  */
 function agrees(entry: TargetDomain, record: CertificateRecord): boolean {
   if (!record.certificate || !entry.certificate || entry.certificate.type !== 'upload') return false;

@@ -38,6 +38,7 @@ import {
   type Step,
   withStanding,
 } from './report.ts';
+import { inTurn } from './turn.ts';
 import { type Edges, verify } from './verify.ts';
 
 /** The world, as far as the flow touches it. */
@@ -74,6 +75,14 @@ interface Plan {
 
 /** A lease or a share of one: what is asked before each side effect. */
 type Held = Omit<Lease, 'release'>;
+
+/** What the first look at all certificates gave. */
+interface Looked {
+  /** Of each certificate, in their order: what is to be done, or where there is nothing to do what became of it. */
+  readonly planned: readonly (Plan | Outcome)[];
+  /** Records that the index does not have as they are. */
+  readonly unindexed: readonly CertificateRecord[];
+}
 
 interface RunContext {
   readonly config: Config;
@@ -122,11 +131,11 @@ export async function reconcileAll(config: Config, ports: Ports, request: RunReq
     const inbox = await takeInbox(known, { config, account, target, store, request, leaseEnd, deps });
     const { index } = inbox;
     const stock = await takeStock(config, account, inbox, request, deps);
-    const observers = createObservers(ports, account, deps);
+    const isTurn = createTurn(stock.specs, index, config, request, deps);
+    const observers = createObservers(ports, account, isTurn, deps);
     const context: RunContext = { config, ports, request, quarantine, deps, observers };
-    const looks = pLimit(LOOKS_AT_ONCE);
-    const planned = await Promise.all(stock.specs.map((spec) => looks(() => planOne(spec, index, context))));
-    const outcomes = request.plan ? planned.map(asOutcome) : await act(planned, index, context);
+    const looked = await lookAtAll(stock.specs, index, context);
+    const outcomes = request.plan ? looked.planned.map(asOutcome) : await act(looked, index, context);
     const problems = stock.problems.map((error): Outcome => failedOutcome('inventory', error, 'inventory'));
     return report(
       [...problems, ...inbox.outcomes, ...outcomes],
@@ -161,8 +170,43 @@ async function takeStock(
   return { ...selected, ignored, problems: [] };
 }
 
-function createObservers({ target, edges, authorities }: Ports, account: Observers['account'], deps: Deps): Observers {
-  return { target, edges, account, deps, renewalAdvice: authorities.renewalAdvice };
+function createObservers(
+  { target, edges, authorities }: Ports,
+  account: Observers['account'],
+  isTurn: Observers['isTurn'],
+  deps: Deps,
+): Observers {
+  return { target, edges, account, isTurn, deps, renewalAdvice: authorities.renewalAdvice };
+}
+
+/** Whatever is asked for, or was left behind by a run that was killed, does not wait for its turn. */
+function createTurn(
+  specs: readonly CertificateSpec[],
+  index: Index,
+  { renewal: { interval } }: Config,
+  { only, force, intent = 'renew' }: RunRequest,
+  deps: Deps,
+): Observers['isTurn'] {
+  if (only || force || intent !== 'renew') return () => true;
+  const domains = specs.reduce((sum, spec) => sum + spec.domains.length, 0);
+  const turn = inTurn({ domains, now: deps.now(), interval });
+  return (domain, certificate) => index.working.has(certificate) || turn(domain);
+}
+
+/** Of what is well, and that is all of a large account as a rule, no more is kept than its outcome. */
+async function lookAtAll(specs: readonly CertificateSpec[], index: Index, context: RunContext): Promise<Looked> {
+  const planned: (Plan | Outcome)[] = [];
+  const unindexed: CertificateRecord[] = [];
+  const queue = specs.entries();
+  const lookOn = async () => {
+    for (const [at, spec] of queue) {
+      const plan = await planOne(spec, index, context);
+      if (isPlan(plan) && plan.record !== index.records.get(spec.name)) unindexed.push(plan.record);
+      planned[at] = isPlan(plan) && !isWork(plan) ? asOutcome(plan) : plan;
+    }
+  };
+  await Promise.all(Array.from({ length: LOOKS_AT_ONCE }, lookOn));
+  return { planned, unindexed };
 }
 
 /**
@@ -173,7 +217,7 @@ async function planOne(spec: CertificateSpec, index: Index, context: RunContext)
   const { ports, request } = context;
   try {
     const trusted = index.records.get(spec.name) ?? emptyRecord(spec.name);
-    const isNewer = index.working.includes(spec.name) || (request.intent ?? 'renew') !== 'renew';
+    const isNewer = index.working.has(spec.name) || (request.intent ?? 'renew') !== 'renew';
     return await look(spec, isNewer ? await readRecord(ports.store, spec.name) : trusted, context);
   } catch (thrown) {
     const error = toAutocertError(thrown);
@@ -196,22 +240,21 @@ async function look(spec: CertificateSpec, record: CertificateRecord, context: R
     force: request.force,
     intent: request.intent ?? 'renew',
   });
-  deps.log.info('decided', { name: spec.name, ...decision });
+  // That all is well is in the report: a line for each of thousands would cost more than finding it out.
+  if (decision.reason !== 'Current') deps.log.info('decided', { name: spec.name, ...decision });
   const observation =
     decision.reason === 'Current' ? { ...observed, record: withoutFailures(observed.record) } : observed;
   return { spec, record, observation, decision, reminder: reminderOf(observation, deps.now()) };
 }
 
 /** Does what was decided, the certificate that ends first going first. */
-async function act(planned: readonly (Plan | Outcome)[], index: Index, context: RunContext): Promise<Outcome[]> {
+async function act({ planned, unindexed }: Looked, index: Index, context: RunContext): Promise<Outcome[]> {
   const { ports, request, deps } = context;
-  const work = planned
-    .filter(isPlan)
-    .filter(({ decision, observation, record }) => decision.action !== 'keep' || observation.record !== record);
+  const work = planned.filter(isPlan);
   // A name whose work is undone or unknown, and is not looked at in this run, stays one.
-  const seen = planned.filter(isPlan).map(({ spec }) => spec.name);
-  const unseen = index.working.filter((name) => !seen.includes(name));
-  if (work.length === 0 && unseen.length === index.working.length) return planned.map(asOutcome);
+  const seen = new Set(planned.filter(isDecided).map(nameOf));
+  const unseen = [...index.working].filter((name) => !seen.has(name));
+  if (work.length === 0 && unseen.length === index.working.size) return planned.map(asOutcome);
   const done = new Map<string, Outcome>();
   try {
     const lease = await takeLease(ports.store, request.runId, new Date(deps.deadline.getTime() + LEASE_MARGIN), deps);
@@ -219,11 +262,11 @@ async function act(planned: readonly (Plan | Outcome)[], index: Index, context: 
     const holding: RunContext = { ...context, ports: { ...ports, store } };
     try {
       // What is left of a run that was killed while others worked for it: by the lease they are stopped.
-      if (index.working.length > 0) await (await import('./fanout.ts')).clearWork(store, context);
+      if (index.working.size > 0) await (await import('./fanout.ts')).clearWork(store, context);
       // Another run may have taken a certificate from the inbox since: the index alone knows of it.
       const records = new Map((await readIndex(store)).records);
-      for (const plan of planned.filter(isPlan)) records.set(plan.spec.name, plan.record);
-      await writeIndex(store, { working: [...unseen, ...work.map(({ spec }) => spec.name)], records });
+      for (const record of unindexed) records.set(record.name, record);
+      await writeIndex(store, { working: new Set([...unseen, ...work.map(({ spec }) => spec.name)]), records });
       const elsewhere = await handOut(work, lease, holding);
       const settle = (plan: Plan, { outcome, record }: Settled): void => {
         const told = elsewhere ? asOfThisRun(outcome, record, plan) : outcome;
@@ -236,7 +279,7 @@ async function act(planned: readonly (Plan | Outcome)[], index: Index, context: 
       }
       const here = work.filter(({ spec }) => !elsewhere?.has(spec.name));
       await reconcileEach(here, lease, holding, settle);
-      await writeIndex(store, { working: unseen, records });
+      await writeIndex(store, { working: new Set(unseen), records });
     } finally {
       await lease.release();
     }
@@ -292,7 +335,8 @@ export async function reconcileErrands(
 ): Promise<void> {
   const { ports, deps } = context;
   const account = new Map((await ports.target.list()).map((entry) => [entry.domain, entry]));
-  const observers = createObservers(ports, account, deps);
+  // Each of them is there because something speaks for it.
+  const observers = createObservers(ports, account, () => true, deps);
   const holding: RunContext = { ...context, ports: { ...ports, store: lease.store }, observers };
   const looks = pLimit(LOOKS_AT_ONCE);
   const planned = await Promise.all(
@@ -430,6 +474,19 @@ function toVerify({ domains }: Observation, deployments: readonly Deployment[]):
 
 function isPlan(plan: Plan | Outcome): plan is Plan {
   return 'observation' in plan;
+}
+
+function isWork({ decision, observation, record }: Plan): boolean {
+  return decision.action !== 'keep' || observation.record !== record;
+}
+
+/** Not what could not be looked at. */
+function isDecided({ decision }: Plan | Outcome): boolean {
+  return decision !== undefined;
+}
+
+function nameOf(plan: Plan | Outcome): string {
+  return isPlan(plan) ? plan.spec.name : plan.name;
 }
 
 function asOutcome(plan: Plan | Outcome): Outcome {

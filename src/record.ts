@@ -94,9 +94,9 @@ export const RecordSchema = v.object({
 
 const IndexSchema = v.object({
   version: Version,
-  /** Names whose own record is newer than this index: a run that was killed leaves them here. */
   working: v.array(v.string()),
-  records: v.array(RecordSchema),
+  /** Checked as they are and not copied: of thousands, the copies would be much of what a run holds in memory. */
+  records: v.array(v.custom<CertificateRecord>((record) => v.is(RecordSchema, record))),
 });
 
 const BundleSchema = v.object({ version: Version, chain: v.string(), privateKey: v.string() });
@@ -148,7 +148,8 @@ export interface Bundle {
 }
 
 export interface Index {
-  readonly working: readonly string[];
+  /** Names whose own record is newer than this index: a run that was killed leaves them here. */
+  readonly working: ReadonlySet<string>;
   readonly records: ReadonlyMap<string, CertificateRecord>;
 }
 
@@ -170,12 +171,16 @@ export function emptyRecord(name: string): CertificateRecord {
  */
 export async function readIndex(store: Store, quarantine?: Quarantine): Promise<Index> {
   const index = await readOrSetAside(store, INDEX_KEY, IndexSchema, quarantine);
-  if (index) return { working: index.working, records: new Map(index.records.map((record) => [record.name, record])) };
+  if (index) return { working: new Set(index.working), records: byName(index.records) };
   const keys = await store.list('certificates/');
   const names = keys.filter((key) => key.endsWith('/record.json')).map((key) => key.split('/').at(-2) ?? '');
   const read = await Promise.allSettled(names.map((name) => readRecord(store, name)));
   const records = read.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
-  return { working: names, records: new Map(records.map((record) => [record.name, record])) };
+  return { working: new Set(names), records: byName(records) };
+}
+
+function byName(records: readonly CertificateRecord[]): Map<string, CertificateRecord> {
+  return new Map(records.map((record) => [record.name, record]));
 }
 
 export async function writeIndex(store: Store, index: Index): Promise<void> {

@@ -116,9 +116,10 @@ export function keptOutcome(observation: Observation, decision: Decision): Outco
   }
   const isOpen = decision.reason === 'BackingOff' || decision.reason === 'NotServed';
   const status = decision.action === 'keep' && !isOpen ? 'kept' : 'deferred';
-  if (!record.certificate) return { name, status, decision };
+  const read = domains.flatMap(({ served }) => (served ? [served] : []));
+  if (!record.certificate || read.length === 0) return { name, status, decision };
   const { fingerprint } = record.certificate;
-  return { name, status, decision, verifications: domains.flatMap(({ served }) => judge(served, fingerprint)) };
+  return { name, status, decision, verifications: read.flatMap((served) => judge(served, fingerprint)) };
 }
 
 function ended({ spec, record }: Observation): AutocertError {

@@ -100,22 +100,20 @@ export function statusReport(config: Pick<Config, 'certificates' | 'discover'>, 
   const brought = [...index.records.values()].filter((record) => record.brought);
   const isOurs = (name: string) => config.discover || configured.has(name) || index.records.get(name)?.brought;
   const stored = [...index.records.keys(), ...index.working].filter(isOurs);
-  const names = [...new Set([...configured.keys(), ...stored])].filter(
-    (name) => !isReplaced(index, name, brought, now),
-  );
+  const inForce = brought.filter(({ certificate }) => certificate && now < handOverAt(certificate));
+  const taken = new Set(inForce.flatMap((record) => Object.keys(record.deployed)));
+  const names = [...new Set([...configured.keys(), ...stored])].filter((name) => !isReplaced(index, name, taken));
   const certificates = names.map((name): CertificateStatus => {
     const record = index.records.get(name) ?? emptyRecord(name);
     const identifiers = record.certificate?.identifiers ?? configured.get(name)?.identifiers ?? [];
-    return { ...statusOf(record, now), identifiers, inProgress: index.working.includes(name) };
+    return { ...statusOf(record, now), identifiers, inProgress: index.working.has(name) };
   });
   return { version: 1, generatedAt: now.toISOString(), certificates: certificates.sort(worstFirst) };
 }
 
 /** Are all domains of a CA's certificate served with certificates that were brought? Then it is not looked after, and rightly so. */
-function isReplaced({ records }: Index, name: string, brought: readonly CertificateRecord[], now: Date): boolean {
+function isReplaced({ records }: Index, name: string, taken: ReadonlySet<string>): boolean {
   const { brought: isTheirs, deployed = {} } = records.get(name) ?? {};
-  const inForce = brought.filter(({ certificate }) => certificate && now < handOverAt(certificate));
-  const taken = new Set(inForce.flatMap((record) => Object.keys(record.deployed)));
   const domains = Object.keys(deployed);
   return !isTheirs && domains.length > 0 && domains.every((domain) => taken.has(domain));
 }

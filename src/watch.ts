@@ -184,5 +184,5 @@ async function lookAt(
 
 /** A run that was killed, or is at work, leaves the index behind the records of what it works on. */
 async function recordOf(name: string, { working, records }: Index, store: Store): Promise<CertificateRecord> {
-  return working.includes(name) ? readRecord(store, name) : (records.get(name) ?? emptyRecord(name));
+  return working.has(name) ? readRecord(store, name) : (records.get(name) ?? emptyRecord(name));
 }

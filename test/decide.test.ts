@@ -264,6 +264,12 @@ describe('decide', () => {
         domain: { served: [{ domain: 'www.example.com', edge: '192.0.2.1:443', unreachable: 'ECONNREFUSED' }] },
       },
     ],
+    ['its edges were not read', 'keep Current', { domain: { served: undefined } }],
+    [
+      'its edges were not read and the list shows another',
+      'deploy NotDeployed',
+      { domain: { configured: foreign, served: undefined } },
+    ],
     ['every domain is offline', 'keep Current', { certificate: null, domain: { status: 'offline' } }],
     ['the domain is gone', 'keep Current', { certificate: null, domain: { status: 'absent' } }],
   ])('%s: %s', (_, expected, situation) => {

@@ -584,7 +584,7 @@ describe('with channels and a store', () => {
       notBefore: '2025-12-01T00:00:00Z',
       notAfter: '2026-01-12T03:04:05Z',
     };
-    await writeIndex(store, { working: [], records: new Map([['a', { ...emptyRecord('a'), certificate }]]) });
+    await writeIndex(store, { working: new Set(), records: new Map([['a', { ...emptyRecord('a'), certificate }]]) });
     expect((await run(FIRST, [], { error: DENIED })).arrived).toEqual([
       'wecom: [autocert] FAILING: the whole run, 10 days left',
     ]);

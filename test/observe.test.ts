@@ -56,6 +56,7 @@ async function configured(expireTime: string, served: readonly EdgeReading[]) {
       deploy: () => Promise.reject(new Error('nothing is deployed here')),
     },
     edges: { read: async () => [...served] },
+    isTurn: () => true,
     renewalAdvice: async () => undefined,
     deps: manualDeps({ now: NOW }),
   };
@@ -84,6 +85,99 @@ describe('the certificate that the account has on a domain', () => {
     ],
   ])('is asked for when %s', async (_, expireTime, served) => {
     expect(await configured(expireTime, served)).toMatchObject({ asked: [DOMAIN], fingerprint: another.fingerprint });
+  });
+});
+
+describe('the edges of a domain whose turn it is not', () => {
+  const DAY = 86_400_000;
+  const old = {
+    fingerprint: inPlace.fingerprint,
+    serial: '01',
+    identifiers: [DOMAIN],
+    keyType: 'ec256',
+    directoryUrl: 'https://ca.example/dir',
+    notBefore: '2026-01-10T00:00:00Z',
+    notAfter: '2026-04-10T07:08:09Z',
+  };
+  const well: CertificateRecord = { ...emptyRecord('www'), certificate: old, deployed: { [DOMAIN]: 'ours' } };
+  const listed: TargetDomain = {
+    domain: DOMAIN,
+    status: 'online',
+    https: true,
+    certificate: { name: 'ours', type: 'upload', expireTime: '2026-04-10 07:08:09' },
+  };
+  const failures = { count: 1, since: NOW.toISOString(), nextAttemptAt: NOW.toISOString(), code: 'X', message: '' };
+  const brought = { file: 'inbox/www.pem', takenAt: new Date(NOW.getTime() - DAY + 1).toISOString(), issuer: 'CN=CA' };
+
+  async function looks(record: CertificateRecord, entry: TargetDomain, isTurn: Observers['isTurn'] = () => false) {
+    let looked = 0;
+    const observers: Observers = {
+      account: new Map([[DOMAIN, entry]]),
+      target: {
+        type: 'cdn',
+        list: async () => [entry],
+        current: async () => ({ name: 'by-hand', type: 'upload', pem: another.leaf }),
+        deploy: () => Promise.reject(new Error('nothing is deployed here')),
+      },
+      edges: {
+        read: async () => {
+          looked += 1;
+          return [reading('a', inPlace)];
+        },
+      },
+      isTurn,
+      renewalAdvice: async () => undefined,
+      deps: manualDeps({ now: NOW }),
+    };
+    const { domains } = await observe(spec, record, observers);
+    return { looked, served: domains[0]?.served?.length, configured: domains[0]?.configured?.fingerprint };
+  }
+
+  test('are not read, which is told apart from edges that do not answer', async () => {
+    expect(await looks(well, listed)).toEqual({ looked: 0, served: undefined, configured: inPlace.fingerprint });
+  });
+
+  test('are read when it is, which the domain and its certificate decide', async () => {
+    const asked: string[][] = [];
+    const isTurn = (...words: string[]) => asked.push(words) > 0;
+    expect(await looks(well, listed, isTurn)).toMatchObject({ looked: 1, served: 1 });
+    expect(asked).toEqual([[DOMAIN, 'www']]);
+  });
+
+  test.each<[string, CertificateRecord, TargetDomain]>([
+    ['no certificate is stored', emptyRecord('www'), listed],
+    ['a failure is not over', { ...well, failures }, listed],
+    [
+      'the certificate is not a day old',
+      { ...well, certificate: { ...old, notBefore: new Date(NOW.getTime() - DAY + 1).toISOString() } },
+      listed,
+    ],
+    ['it was brought within the last day', { ...well, brought }, listed],
+    [
+      'the list shows another name',
+      well,
+      { ...listed, certificate: { name: 'by-hand', type: 'upload', expireTime: '2026-04-10 07:08:09' } },
+    ],
+    [
+      'the list shows another end',
+      well,
+      { ...listed, certificate: { name: 'ours', type: 'upload', expireTime: '2026-04-11 00:00:00' } },
+    ],
+  ])('are read all the same when %s', async (_, record, entry) => {
+    expect(await looks(record, entry)).toMatchObject({ looked: 1, served: 1 });
+  });
+
+  test.each<[string, CertificateRecord]>([
+    [
+      'the certificate is a day old',
+      { ...well, certificate: { ...old, notBefore: new Date(NOW.getTime() - DAY).toISOString() } },
+    ],
+    [
+      'it was brought a day ago',
+      { ...well, brought: { ...brought, takenAt: new Date(NOW.getTime() - DAY).toISOString() } },
+    ],
+  ])('are not read any more when %s', async (_, record) => {
+    expect(await looks(record, listed)).toMatchObject({ looked: 0 });
   });
 });
 

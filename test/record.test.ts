@@ -48,7 +48,7 @@ describe('F46 the index', () => {
     const aside = quarantine();
     const index = await readIndex(store, aside);
     expect([...index.records.keys()]).toEqual(['a', 'b']);
-    expect(index.working).toEqual(['a', 'b']);
+    expect([...index.working]).toEqual(['a', 'b']);
     expect(aside.objects).toEqual([
       { key: 'index.json', to: 'corrupt/20260102T030405Z/index.json', reason: expect.stringContaining('index.json') },
     ]);
@@ -75,12 +75,12 @@ describe('F46 the index', () => {
     await store.put('certificates/b/record.json', bytes('{"version":1,"name":'));
     const { working, records } = await readIndex(store);
     expect([...records.keys()]).toEqual(['a']);
-    expect(working).toEqual(['a', 'b']);
+    expect([...working]).toEqual(['a', 'b']);
     await expect(readRecord(store, 'b')).rejects.toMatchObject({ code: 'STORE_CORRUPT' });
   });
 
   test('that is good is one read', async () => {
-    await writeIndex(store, { working: [], records: new Map([['a', emptyRecord('a')]]) });
+    await writeIndex(store, { working: new Set(), records: new Map([['a', emptyRecord('a')]]) });
     const asked: string[] = [];
     const counting: Store = {
       ...store,

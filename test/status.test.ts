@@ -28,7 +28,7 @@ function recordOf(name: string, more: Partial<CertificateRecord> = {}): Certific
 }
 
 function indexOf(records: readonly CertificateRecord[], working: readonly string[] = []): Index {
-  return { working, records: new Map(records.map((record) => [record.name, record])) };
+  return { working: new Set(working), records: new Map(records.map((record) => [record.name, record])) };
 }
 
 const discover = { include: ['*'], exclude: [], group: 'domain' as const, keyType: 'rsa2048' as const };

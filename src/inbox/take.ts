@@ -208,7 +208,8 @@ function indexAfter(index: Index, verdicts: readonly Verdict[]): Index {
     if (verdict.type === 'taken') records.set(verdict.parcel.name, verdict.record);
     if (verdict.type === 'removed') records.delete(verdict.parcel.name);
   }
-  return { working: index.working.filter((name) => records.has(name) || !isParcelName(name)), records };
+  const working = [...index.working].filter((name) => records.has(name) || !isParcelName(name));
+  return { working: new Set(working), records };
 }
 
 /** An encrypted store would take a file that a person put there for one from before encryption. */

@@ -37,7 +37,7 @@ async function standingIn(store: Store, world: KillWorld, one: Case, ledger: Iss
   let issued = 0;
   let lost = 0;
   const index = await readIndex(store).catch((error: Error) => void broken.push(`index: ${error.message}`));
-  if (index && index.working.length > 0) broken.push(`the index still says that ${index.working} are worked on`);
+  if (index && index.working.size > 0) broken.push(`the index still says that ${[...index.working]} are worked on`);
   for (const [name, domains] of Object.entries(one.certificates)) {
     const atCa = ledger.get(domains);
     issued += atCa.length;

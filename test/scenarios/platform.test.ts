@@ -255,7 +255,7 @@ describe('on the FC host', () => {
     const [notBefore, notAfter] = [new Date(now - DAY), new Date(now + 80 * DAY)];
     const records = domains.map((domain) => [domain, remembered(domain, notBefore, notAfter)] as const);
     const store = createFileStore({ path: `${world.storePath}/many` });
-    await writeIndex(store, { working: [], records: new Map(records) });
+    await writeIndex(store, { working: new Set(), records: new Map(records) });
 
     const certificates = domains.map((domain) => ({ name: domain, identifiers: [domain], keyType: 'ec256' }));
     const connect = [world.edges[0].address];

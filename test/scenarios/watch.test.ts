@@ -144,7 +144,7 @@ async function storeCertificate(folder: string, domain: string, notAfter: Date):
     },
     deployed: {},
   };
-  await writeIndex(createFileStore({ path: folder }), { working: [], records: new Map([[domain, record]]) });
+  await writeIndex(createFileStore({ path: folder }), { working: new Set(), records: new Map([[domain, record]]) });
   return certificate;
 }
 

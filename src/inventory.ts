@@ -59,10 +59,11 @@ export async function inventory(
   const managed = new Set(specs.flatMap(({ domains }) => domains));
   const named = new Set(specs.filter(({ origin }) => origin === 'configured').flatMap(({ domains }) => domains));
   const owners = claims(brought.records, account, { managed, named, now: brought.now });
-  const owned = (name: string) => [...owners].flatMap(([domain, owner]) => (owner === name ? [domain] : [])).sort();
+  const owned = new Map<string, string[]>();
+  for (const [domain, owner] of owners) addTo(owned, owner, domain);
   const theirs = brought.records.flatMap((record): CertificateSpec[] => {
     const { name, certificate } = record;
-    const domains = record.brought ? owned(name) : [];
+    const domains = owned.get(name)?.sort() ?? [];
     if (!certificate || domains.length === 0) return [];
     const keyType = KEY_TYPES.find((one) => one === certificate.keyType) ?? 'rsa2048';
     const succeeded = domains.every((domain) => managed.has(domain));
@@ -133,9 +134,14 @@ async function renewable(config: Config, account: readonly TargetDomain[]): Prom
 
 /** The specs that a person or an event asked for, by certificate name or by domain; every word must match something. */
 export function select(specs: readonly CertificateSpec[], only: readonly string[]): Inventory {
-  const wanted = (spec: CertificateSpec, word: string) => spec.name === word || spec.domains.includes(word);
-  const problems = only.filter((word) => !specs.some((spec) => wanted(spec, word))).map(matchedNothing);
-  return { specs: specs.filter((spec) => only.some((word) => wanted(spec, word))), ignored: [], problems };
+  const wanted = new Set(only);
+  const found = new Set<string>();
+  const selected = specs.filter((spec) => {
+    const words = [spec.name, ...spec.domains].filter((word) => wanted.has(word));
+    for (const word of words) found.add(word);
+    return words.length > 0;
+  });
+  return { specs: selected, ignored: [], problems: only.filter((word) => !found.has(word)).map(matchedNothing) };
 }
 
 /** Why discovery leaves a domain alone, or undefined when it takes it. */
@@ -170,7 +176,7 @@ async function group(domains: readonly string[], by: 'domain' | 'zone'): Promise
   const zones = new Map<string, string[]>();
   for (const domain of domains) {
     const zone = registrableDomain(domain.replace(/^\*\./, '')) ?? domain;
-    zones.set(zone, [...(zones.get(zone) ?? []), domain]);
+    addTo(zones, zone, domain);
   }
   return [...zones].flatMap(([zone, members]) =>
     Array.from({ length: Math.ceil(members.length / MAX_IDENTIFIERS) }, (_, part): [string, string[]] => [
@@ -178,6 +184,12 @@ async function group(domains: readonly string[], by: 'domain' | 'zone'): Promise
       members.slice(part * MAX_IDENTIFIERS, (part + 1) * MAX_IDENTIFIERS),
     ]),
   );
+}
+
+function addTo(groups: Map<string, string[]>, key: string, member: string): void {
+  const members = groups.get(key);
+  if (members) members.push(member);
+  else groups.set(key, [member]);
 }
 
 function matchedNothing(pattern: string): AutocertError {

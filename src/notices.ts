@@ -108,8 +108,9 @@ export function noticesOf(
 ): { readonly notices: Notice[]; readonly next: Told } {
   const open = new Map(told.episodes.map((episode) => [episode.key, episode]));
   const notices: Notice[] = [];
-  const states = statesOf(report, context);
-  for (const state of states) {
+  const present = new Set<string>();
+  for (const state of statesOf(report, open, context)) {
+    present.add(state.key);
     const episode = open.get(state.key);
     if (state.health === 'failing') {
       const { notice, next } = failing(state, episode, context);
@@ -122,7 +123,7 @@ export function noticesOf(
   }
   if (context.full && report.error === undefined) {
     // What is deferred is there, too.
-    const present = new Set([...states.map(({ key }) => key), ...report.outcomes.map(({ name }) => name)]);
+    for (const { name } of report.outcomes) present.add(name);
     for (const [key, episode] of open) {
       // Of an inbox that cannot be read it is not known what lies there.
       if (present.has(key) || (key.startsWith(INBOX) && present.has(INBOX))) continue;
@@ -152,7 +153,8 @@ function remind(
   { now, full }: NoticeContext,
 ): { readonly notices: Notice[]; readonly next: NonNullable<Told['reminders']> } {
   const notices: Notice[] = [];
-  const next = reminders.filter(({ name }) => !full || outcomes.some((outcome) => outcome.name === name));
+  const present = new Set(outcomes.map(({ name }) => name));
+  const next = reminders.filter(({ name }) => !full || present.has(name));
   for (const { name, reminder } of outcomes) {
     const days = reminder && stageOf(reminder.endsAt, now);
     if (!reminder || days === undefined) continue;
@@ -179,13 +181,15 @@ interface State {
   readonly next: Date;
 }
 
-function statesOf(report: RunReport, context: NoticeContext): State[] {
+/** Of what is well only if people think otherwise. */
+function statesOf(report: RunReport, open: ReadonlyMap<string, Episode>, context: NoticeContext): State[] {
   const next = nextRun(report, context);
   const { error } = report;
   if (error)
     return [{ key: RUN, subject: { type: 'run' }, health: 'failing', cause: error, endsAt: context.firstEnd, next }];
   const run: State = { key: RUN, subject: { type: 'run' }, health: 'well', next };
-  return [run, ...report.outcomes.flatMap((outcome) => stateOf(outcome, report, context))];
+  const news = report.outcomes.filter(({ name, status }) => status !== 'kept' || open.has(name));
+  return [run, ...news.flatMap((outcome) => stateOf(outcome, report, context))];
 }
 
 function stateOf(outcome: Outcome, report: RunReport, context: NoticeContext): State[] {

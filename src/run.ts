@@ -36,6 +36,9 @@ interface Ended {
   readonly asked: Asked | undefined;
 }
 
+/** Certificates up to which the log has the whole report. */
+const MOST_LOGGED = 50;
+
 /** What a run is asked for. */
 export type Asked = Omit<RunRequest, 'runId' | 'plan'>;
 
@@ -56,11 +59,20 @@ export async function run(
     const ended = await attempt(event, running, readEvent);
     const told = invocation.plan ? undefined : await tell(ended, running);
     const report = told === undefined ? ended.report : { ...ended.report, told };
-    deps.log[isGoodRun(report) ? 'info' : 'error']('run_finished', { summary: summary(report), report });
+    deps.log[isGoodRun(report) ? 'info' : 'error']('run_finished', {
+      summary: summary(report),
+      report: asLogged(report),
+    });
     return report;
   } finally {
     for (const connection of running.open) connection.close();
   }
+}
+
+/** A log line has no room for thousands that are well: there they are a number in the summary, and the others are named. */
+function asLogged(report: RunReport): RunReport {
+  if (report.outcomes.length <= MOST_LOGGED) return report;
+  return { ...report, outcomes: report.outcomes.filter(({ status }) => status !== 'kept') };
 }
 
 function readRenewEvent(event: Uint8Array): () => Asked {

@@ -4,7 +4,7 @@ import type { Deps } from '../deps.ts';
 import { createCallLimiter } from '../ratelimit.ts';
 import type { Pace } from '../retry.ts';
 import type { Secret } from '../secret.ts';
-import { digits, list, readAnswer } from './answer.ts';
+import { digits, keptText, list, readAnswer } from './answer.ts';
 import { certName } from './certname.ts';
 import { AliyunError, hasApiCode } from './errors.ts';
 import { allPages } from './pages.ts';
@@ -66,19 +66,19 @@ const LARGE_PAGE = '500';
 const SMALL_PAGE = '100';
 
 const userDomain = v.object({
-  DomainName: v.string(),
-  DomainStatus: v.string(),
-  SslProtocol: v.optional(v.string(), 'off'),
-  Cname: v.optional(v.string(), ''),
-  CdnType: v.optional(v.string(), ''),
+  DomainName: keptText,
+  DomainStatus: keptText,
+  SslProtocol: v.optional(keptText, 'off'),
+  Cname: v.optional(keptText, ''),
+  CdnType: v.optional(keptText, ''),
 });
 export type UserDomain = v.InferOutput<typeof userDomain>;
 
 const httpsDomain = v.object({
-  DomainName: v.string(),
-  CertName: v.optional(v.string(), ''),
-  CertType: v.optional(v.string(), ''),
-  CertExpireTime: v.optional(v.string(), ''),
+  DomainName: keptText,
+  CertName: v.optional(keptText, ''),
+  CertType: v.optional(keptText, ''),
+  CertExpireTime: v.optional(keptText, ''),
 });
 export type HttpsDomain = v.InferOutput<typeof httpsDomain>;
 

@@ -69,7 +69,9 @@ async function readAccount(cdn: Cdn): Promise<Account> {
   for (const { DomainName, CertName, CertType, CertExpireTime } of httpsDomains) {
     const domain = fromDomainName(DomainName);
     if (CertName === '') continue;
-    namesInUse.set(CertName, [...(namesInUse.get(CertName) ?? []), domain]);
+    const users = namesInUse.get(CertName);
+    if (users) users.push(domain);
+    else namesInUse.set(CertName, [domain]);
     certificates.set(domain, { name: CertName, type: CertType, expireTime: CertExpireTime });
   }
   return {

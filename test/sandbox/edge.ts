@@ -28,6 +28,8 @@ export interface Edge {
   release(): void;
   /** Serves this for one domain, whatever the CDN says; undefined ends that. */
   override(domainName: string, certificate: { readonly chain: string; readonly privateKey: string } | undefined): void;
+  /** The server names of all handshakes so far, in their order. */
+  readonly asked: readonly string[];
   close(): Promise<void>;
 }
 
@@ -51,6 +53,7 @@ interface Waiter {
 }
 
 export async function startEdge({ name, cdn, delayMilliseconds = 0 }: EdgeOptions): Promise<Edge> {
+  const asked: string[] = [];
   const picked = new Map<string, Installed>();
   const overrides = new Map<string, Installed>();
   const timers = new Set<NodeJS.Timeout>();
@@ -105,7 +108,12 @@ export async function startEdge({ name, cdn, delayMilliseconds = 0 }: EdgeOption
   const fallback = createSecureContext({ cert: leaf, key: privateKey });
   const server = createServer(
     // No certificate of the server's own: OpenSSL keeps one for each key type, and would offer it beside the domain's.
-    { SNICallback: (serverName, done) => done(null, find(serverName)?.context ?? fallback) },
+    {
+      SNICallback: (serverName, done) => {
+        asked.push(serverName);
+        done(null, find(serverName)?.context ?? fallback);
+      },
+    },
     (_, response) => {
       response.writeHead(200, { 'content-type': 'text/plain' }).end(`${name}\n`);
     },
@@ -130,6 +138,7 @@ export async function startEdge({ name, cdn, delayMilliseconds = 0 }: EdgeOption
   return {
     name,
     port: address.port,
+    asked,
     address: `127.0.0.1:${address.port}`,
     fingerprintOf: (serverName) => find(serverName)?.fingerprint,
     serves: (serverName, wanted) =>

@@ -13,6 +13,8 @@ import { CREDENTIALS } from './world.ts';
 export interface LargeAccount {
   readonly rpc: RpcServer;
   readonly storePath: string;
+  /** The server names of all handshakes with the edge so far; none without one. */
+  readonly asked: readonly string[];
   /** The index as the store has it. */
   readonly index: string;
   readonly config: Readonly<Record<string, unknown>>;
@@ -31,6 +33,8 @@ export interface LargeAccountOptions {
 }
 
 const DAY = 86_400_000;
+/** MB: what the template gives to the function. */
+const MEMORY = 256;
 /** Nobody listens there. What has advice that is still good asks no CA. */
 const NOBODY = '127.0.0.1:1';
 const NO_CA = `https://${NOBODY}/dir`;
@@ -82,6 +86,7 @@ export async function startLargeAccount({
   };
   return {
     rpc,
+    asked: edge?.asked ?? [],
     storePath,
     index,
     config,
@@ -91,6 +96,7 @@ export async function startLargeAccount({
         event: JSON.stringify({ triggerTime: '2026-01-02T03:04:05Z', triggerName: 'every-6h', payload: '' }),
         environment: { AUTOCERT_CONFIG: JSON.stringify(configuration), ...environment },
         credentials: CREDENTIALS,
+        memory: MEMORY,
       }),
     async close() {
       await Promise.all([rpc.close(), edge?.close()]);

@@ -38,6 +38,12 @@ const HOLD = { first: 2_000, longest: 8_000 };
 /** Milliseconds in which the rate goes from the share that was kept to the whole limit. */
 const RISE = 1_000;
 
+/**
+ * The part of the limit from which on what is missing is small enough to be a call of our own that was refused just
+ * before: so much is no reason to give way to others.
+ */
+const NEARLY_ALL = 0.9;
+
 interface Waiter {
   readonly pastDeadline: boolean;
   readonly resolve: (turn: Turn) => void;
@@ -59,9 +65,9 @@ interface Start {
  * before it was full, so what of it was not let through for us is theirs.
  *
  * - When all of it was ours, our own calls arrived bunched: nothing changes.
- * - Else the rate falls at once to what was ours, but to no more than half of the limit, as no fair share is larger, and
- *   to no less than one call. Calls that each take the place of the one a second before collide with nobody who does
- *   the same, so that such shares fill the limit without a refusal.
+ * - Else the rate falls at once to what was ours, to no less than one call, and, unless NEARLY_ALL was ours, to no more
+ *   than half of the limit: no fair share is larger. Calls that each take the place of the one a second before collide
+ *   with nobody who does the same, so that such shares fill the limit without a refusal.
  * - The share is kept for a while and then, within RISE, becomes the whole limit again: what is free by now is taken, and
  *   when nothing is, the next refusal says so. Each such attempt in vain doubles the while, up to the longest: a burst
  *   of others is over in seconds, and those who stay are not tried often. A refusal in the while starts it again.
@@ -116,15 +122,16 @@ export function createCallLimiter({ callsPerSecond, deps }: CallLimiterOptions):
   function throttled(call: Start): void {
     call.refused = true;
     const now = deps.now().getTime();
-    // Timers fire late: a quarter of a spacing is no reason to miss a call that was there.
-    const from = call.at - window - spacing / 4;
+    // Timers fire late: half a spacing is no reason to miss a call that was there.
+    const from = call.at - window - spacing / 2;
     const ours = starts.filter(({ at, arrived, refused }) => !refused && arrived >= from && at < call.at).length;
     if (ours >= limit) return;
     if (now >= heldUntil) hold = now < heldUntil + RISE + window ? Math.min(HOLD.longest, 2 * hold) : HOLD.first;
     const half = limit / 2;
-    share = Math.max(Math.min(1, half), Math.min(ours, half, rate(now)));
+    const most = ours < NEARLY_ALL * limit ? half : ours;
+    share = Math.max(Math.min(1, half), Math.min(ours, most, rate(now)));
     if (ours === 0) slot += spacing * deps.random();
-    heldUntil = now + hold * (share / half) * (0.75 + 0.5 * deps.random());
+    heldUntil = now + hold * Math.min(1, share / half) * (0.75 + 0.5 * deps.random());
   }
 
   async function pump(): Promise<void> {

@@ -160,6 +160,16 @@ describe('the call limiter', () => {
     },
   );
 
+  test('a refused call of our own that is missing from the second is no reason to give half of it away', async () => {
+    const { turns, next } = await calls(20);
+    turns[13]?.throttled();
+    turns[19]?.throttled();
+    const started = await next(4);
+    const gaps = started.slice(1).map((at, nth) => at - (started[nth] ?? 0));
+    // Nine calls a second.
+    expect(Math.max(...gaps)).toBeLessThanOrEqual(116);
+  });
+
   test('that connections had to be opened is not taken for somebody else’s calls', async () => {
     const deps = steppedDeps();
     const limiter = createCallLimiter({ callsPerSecond: 10, deps });

@@ -4,6 +4,9 @@ import { openAcme } from '../../src/acme.ts';
 import { manualDeps, realDeps } from './deps.ts';
 import { type Fault, startHostileCa } from './hostile-ca.ts';
 
+/** A machine with much else to do. */
+const PATIENT = { timeout: 30_000 };
+
 interface Request {
   readonly begins?: boolean;
   readonly patient?: boolean;
@@ -136,13 +139,13 @@ test('requests in flight at the CA are never more than sixteen, and eight after 
     response?.writeHead(status ?? 200).end(honest?.().body);
   };
   const asked = Promise.allSettled(Array.from({ length: 60 }, () => acme.renewalInfo('AAAA.BBBB')));
-  await expect.poll(() => held.length).toBe(16);
+  await expect.poll(() => held.length, PATIENT).toBe(16);
   for (let nth = 0; nth < 10; nth += 1) answer();
-  await expect.poll(() => inFlight.length).toBe(26);
+  await expect.poll(() => inFlight.length, PATIENT).toBe(26);
   answer(429);
   for (let nth = 0; nth < 8; nth += 1) answer();
   // Seven were left, and with the eight that were taken there was room for nine.
-  await expect.poll(() => inFlight.length).toBe(28);
+  await expect.poll(() => inFlight.length, PATIENT).toBe(28);
   expect(Math.max(...inFlight)).toBe(16);
   const before = inFlight.length;
   let isOver = false;

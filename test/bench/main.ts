@@ -14,6 +14,7 @@ import type { Figure, Scale } from './figures.ts';
 import { idle } from './idle.ts';
 import { latency } from './latency.ts';
 import { memory } from './memory.ts';
+import { money } from './money.ts';
 import { pushes } from './pushes.ts';
 import { requests } from './requests.ts';
 import { table } from './table.ts';
@@ -26,6 +27,7 @@ const SECTIONS: Readonly<Record<string, (scale: Scale) => Promise<Figure[]>>> = 
   memory,
   pushes,
   fanout,
+  money,
 };
 const JSON_FILE = new URL('./bench.json', import.meta.url);
 const CHART_FILE = new URL('./bench.svg', import.meta.url);

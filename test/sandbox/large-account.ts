@@ -20,6 +20,8 @@ export interface LargeAccount {
   readonly config: Readonly<Record<string, unknown>>;
   /** The built `renew`, invoked once in a process of its own. */
   renew(environment?: Readonly<Record<string, string>>, config?: unknown): Promise<InvocationResult>;
+  /** The built `watch`, likewise. */
+  watch(): Promise<InvocationResult>;
   close(): Promise<void>;
 }
 
@@ -95,6 +97,14 @@ export async function startLargeAccount({
         file: new URL('../../dist/renew.mjs', import.meta.url).href,
         event: JSON.stringify({ triggerTime: '2026-01-02T03:04:05Z', triggerName: 'every-6h', payload: '' }),
         environment: { AUTOCERT_CONFIG: JSON.stringify(configuration), ...environment },
+        credentials: CREDENTIALS,
+        memory: MEMORY,
+      }),
+    watch: () =>
+      invoke({
+        file: new URL('../../dist/watch.mjs', import.meta.url).href,
+        event: JSON.stringify({ triggerTime: '2026-01-02T03:04:05Z', triggerName: 'every-1h', payload: '' }),
+        environment: { AUTOCERT_CONFIG: JSON.stringify(config) },
         credentials: CREDENTIALS,
         memory: MEMORY,
       }),

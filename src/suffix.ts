@@ -1,5 +1,5 @@
 /**
- * Names against the Public Suffix List (https://publicsuffix.org). The list is a fifth of all that a run would load at its
+ * Names against the Public Suffix List (https://publicsuffix.org). The list is half as much as all else that a run loads at its
  * start, and of most names their form tells that they are no suffix: this module is imported when one is to be looked up.
  */
 import { parse } from 'tldts';

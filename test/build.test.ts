@@ -24,12 +24,16 @@ import { bundled } from './bundle.ts';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const RENEW = `
-import { word } from './shared.ts';
+import { box, word } from './shared.ts';
 export async function handler(event: Buffer): Promise<string> {
   if (event.toString() === 'order') return (await import('acme-client')).default.Client.name;
   if (event.toString() === 'put') return (await import('ali-oss')).default.name;
   if (event.toString() === 'call') return (await import('@alicloud/pop-core')).default.RPCClient.name;
   if (event.toString() === 'decode') return (await import('iconv-lite')).default.decode(Buffer.from([0xd6, 0xd0]), 'gbk');
+  if (event.toString() === 'later') {
+    box.push('one module');
+    return (await import('./later.ts')).seen();
+  }
   return word;
 }
 `;
@@ -68,6 +72,14 @@ test('what is in the zip runs without node_modules', async () => {
   const results = await Promise.all(['', 'order', 'put', 'call', 'decode'].map((event) => invoke(deployed, event)));
 
   expect(results).toEqual(['shared', 'AcmeClient', 'Client', 'RPCClient', '中']);
+});
+
+test('what is loaded later shares its modules with what was loaded at once, which is one file', async () => {
+  const { deployed, sources } = await deploy();
+
+  expect(await invoke(deployed, 'later')).toBe('one module');
+  expect(sources.get('functions.mjs')).toContain('functions/shared.ts');
+  expect(sources.get('functions.mjs')).not.toContain('functions/later.ts');
 });
 
 test('a run that needs no dependency does not load it', async () => {
@@ -132,7 +144,14 @@ async function newProject(): Promise<string> {
   await mkdir(join(project, 'functions'));
   await mkdir(join(project, 'src/cli'), { recursive: true });
   await writeFile(join(project, 'functions/renew.ts'), RENEW);
-  await writeFile(join(project, 'functions/shared.ts'), "export const word = 'shared';\n");
+  await writeFile(
+    join(project, 'functions/shared.ts'),
+    "export const word = 'shared';\nexport const box: string[] = [];\n",
+  );
+  await writeFile(
+    join(project, 'functions/later.ts'),
+    "import { box } from './shared.ts';\nexport const seen = () => box.join();\n",
+  );
   await writeFile(join(project, 'src/cli/main.ts'), CLI);
   await writeFile(join(project, 'src/cli/only.ts'), "export const onlyHere = 'only the command line';\n");
   await writeFile(join(project, 'package.json'), JSON.stringify({ type: 'module' }));

@@ -1,7 +1,8 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { createServer } from 'node:http';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { stringify } from 'yaml';
 import { CREDENTIALS } from '../sandbox/world.ts';
 import { type Figure, OURS, type Scale } from './figures.ts';
 
@@ -15,14 +16,29 @@ const PROGRAMS = {
   node: `process.stdout.write('ready');`,
 };
 
+/** A configuration as a text, and the first request that is waited for. */
+interface Start {
+  readonly text: (config: object) => string;
+  readonly store: string;
+  readonly awaited: 'CDN' | 'OSS';
+}
+
+const FILE = 'file:///nonexistent/autocert';
+const STARTS = {
+  'configuration in JSON': { text: JSON.stringify, store: FILE, awaited: 'CDN' },
+  'configuration in YAML': { text: stringify, store: FILE, awaited: 'CDN' },
+  'store on OSS, to its first read': { text: JSON.stringify, store: 'oss://certificates/autocert', awaited: 'OSS' },
+} as const satisfies Record<string, Start>;
+
 /** Milliseconds from the start of a process to the first request of the handler, and to the end of an import. */
 export async function cold({ runs, isSmall }: Scale): Promise<Figure[]> {
-  const values: Record<'ours' | keyof typeof PROGRAMS, number[]> = { ours: [], peer: [], node: [] };
+  const ours = new Map<string, number[]>(Object.keys(STARTS).map((name) => [name, []]));
+  const [peer, node]: [number[], number[]] = [[], []];
   // In turn, so that whatever else the machine does meets all of them.
   for (let run = 0; run < (isSmall ? runs : 5 * runs); run += 1) {
-    values.ours.push(await untilFirstRequest());
-    values.peer.push(await untilReady(PROGRAMS.peer));
-    values.node.push(await untilReady(PROGRAMS.node));
+    for (const [name, start] of Object.entries(STARTS)) ours.get(name)?.push(await untilFirstRequest(start));
+    peer.push(await untilReady(PROGRAMS.peer));
+    node.push(await untilReady(PROGRAMS.node));
   }
   return [
     {
@@ -30,10 +46,11 @@ export async function cold({ runs, isSmall }: Scale): Promise<Figure[]> {
       what: 'Cold start: process start to first request, or to the end of the imports',
       unit: 'ms',
       rows: [
-        { who: OURS, values: values.ours },
-        { who: 'importing acme-client and pop-core', values: values.peer },
-        { who: 'Node alone', values: values.node },
+        ...[...ours].map(([name, values]) => ({ who: `${OURS}, ${name}`, values })),
+        { who: 'importing acme-client and pop-core', values: peer },
+        { who: 'Node alone', values: node },
         { who: 'bound', values: [BOUND], isBound: true },
+        { who: 'a third of importing both', values: peer.map((value) => value / 3), isBound: true },
       ],
     },
   ];
@@ -51,16 +68,16 @@ async function untilReady(program: string): Promise<number> {
   return took;
 }
 
-async function untilFirstRequest(): Promise<number> {
-  const server = createServer();
+async function untilFirstRequest({ text, store, awaited }: Start): Promise<number> {
+  const server = createServer(answerEmptyAccount);
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
   const config = {
     acme: { directoryUrl: 'https://127.0.0.1:1/dir', contact: ['mailto:ops@example.com'] },
     discover: { include: ['*.example.com'] },
-    store: 'file:///nonexistent/autocert',
-    endpoints: { cdn: url, alidns: url },
+    store,
+    endpoints: { cdn: url, alidns: url, oss: url },
   };
   const context = {
     requestId: '00000000-0000-4000-8000-000000000001',
@@ -73,10 +90,10 @@ async function untilFirstRequest(): Promise<number> {
     const { handler } = await import(${JSON.stringify(RENEW)});
     await handler(Buffer.from('{}'), ${JSON.stringify(context)});`;
   try {
-    const arrival = once(server, 'request');
+    const arrival = arrivalAt(server, awaited);
     const startedAt = performance.now();
     const child = spawn(process.execPath, ['--input-type=module', '--eval', program], {
-      env: { PATH: process.env['PATH'] ?? '', AUTOCERT_CONFIG: JSON.stringify(config) },
+      env: { PATH: process.env['PATH'] ?? '', AUTOCERT_CONFIG: text(config) },
       stdio: 'ignore',
     });
     await Promise.race([
@@ -91,6 +108,23 @@ async function untilFirstRequest(): Promise<number> {
     server.closeAllConnections();
     server.close();
   }
+}
+
+/** The CDN API is asked by POST, OSS by GET. */
+function arrivalAt(server: Server, awaited: Start['awaited']): Promise<void> {
+  return new Promise((resolve) => {
+    server.on('request', ({ method }: IncomingMessage) => {
+      if (awaited === 'CDN' || method === 'GET') resolve();
+    });
+  });
+}
+
+/** To both lists of an account, that there is nothing in it. What OSS is asked stays without an answer. */
+function answerEmptyAccount({ method }: IncomingMessage, response: ServerResponse): void {
+  if (method !== 'POST') return;
+  const page = { RequestId: '1', TotalCount: 0, PageNumber: 1, PageSize: 500 };
+  response.setHeader('content-type', 'application/json');
+  response.end(JSON.stringify({ ...page, Domains: { PageData: [] }, CertInfos: { CertInfo: [] } }));
 }
 
 async function ended(child: ChildProcess): Promise<void> {

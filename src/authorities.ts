@@ -60,7 +60,7 @@ const VALIDATION_FAILED = [
   'ACME_TLS',
   'ACME_UNAUTHORIZED',
 ];
-/** Questions for advice at once, as many as the transport sends. After as many failures no more are asked in this run. */
+/** Questions for advice at once. After as many failures no more are asked in this run. */
 const ADVICE_AT_ONCE = 8;
 
 export function createAuthorities({

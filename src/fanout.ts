@@ -46,8 +46,11 @@ export interface FanOutContext {
 
 /** Milliseconds between two looks at what the workers have come to. */
 const LOOK_EVERY = 2_000;
-/** Milliseconds without a sign of life after which a worker counts as dead: four of its beats, or a slow cold start. */
-const SILENCE = 20_000;
+/**
+ * Looks without a sign of life after which a worker counts as dead: four of its beats, or a slow cold start. Looks and not
+ * seconds, for who stood still himself has not listened.
+ */
+const SILENT_LOOKS = 10;
 /** Milliseconds before the coordinator's deadline at which its workers end. */
 const GATHERING = 15_000;
 /** Workers that try one shard, one after the other. After them it is the coordinator's. */
@@ -127,8 +130,8 @@ async function follow(shard: number, shares: number, { workers, lease, runId, de
 /** Waits for the worker's end. False when it failed, died or the time is over. */
 async function ends(share: Share, store: Store, deps: Deps): Promise<boolean> {
   let beats = 0;
-  let heardAt = deps.now().getTime();
-  while (timeLeft(deps) > 0 && deps.now().getTime() - heardAt < SILENCE) {
+  let silent = 0;
+  while (timeLeft(deps) > 0 && silent < SILENT_LOOKS) {
     await deps.sleep(Math.min(LOOK_EVERY, timeLeft(deps)));
     const pulse = await readPulse(store, share).catch((thrown: unknown) => {
       deps.log.warn('pulse_unreadable', { ...share, error: toAutocertError(thrown) });
@@ -136,7 +139,8 @@ async function ends(share: Share, store: Store, deps: Deps): Promise<boolean> {
     });
     if (pulse?.state === 'done') return true;
     if (pulse?.state === 'failed') return false;
-    if (pulse && pulse.beats !== beats) [beats, heardAt] = [pulse.beats, deps.now().getTime()];
+    silent += 1;
+    if (pulse && pulse.beats !== beats) [beats, silent] = [pulse.beats, 0];
   }
   return false;
 }

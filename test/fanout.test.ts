@@ -161,7 +161,13 @@ async function createFleet() {
 
 type Fleet = Awaited<ReturnType<typeof createFleet>>;
 
-const statusesOf = ({ outcomes }: RunReport) => [...new Set(outcomes.map(({ status }) => status))].sort();
+/** With the error of what failed, so that a failure of the test tells it. */
+const statusesOf = ({ outcomes }: RunReport) => {
+  const told = outcomes.map(({ status, error }) =>
+    status === 'failed' ? `failed ${error?.step} ${error?.message}` : status,
+  );
+  return [...new Set(told)].sort();
+};
 
 /** One certificate of the CA for each and one push for each domain, all of them remembered, and nothing left lying about. */
 async function expectOnceEach({ ca, pushed, store }: Fleet): Promise<void> {

@@ -23,11 +23,8 @@ export interface NoncePoolOptions {
 const MOST_NONCES = 32;
 /** Milliseconds between two looks whether to go on waiting for a nonce that comes back. */
 const LOOK = 100;
-/** Milliseconds after which a nonce is asked for, for each that is being asked for already. */
+/** Milliseconds after which a nonce is asked for, for each that is on its way already: few are soon too few, many are not. */
 const LONG = 500;
-/** With as many under way the wait has to be so many times as long: Let's Encrypt allows bursts of ten. */
-const ENOUGH = 8;
-const PATIENCE = 20;
 /** A new nonce for so many requests, those had and those certain to come, is cheap: nobody waits for one that comes back. */
 const MANY = 50;
 
@@ -65,10 +62,7 @@ export function createNoncePool({ fresh, toCome, deps }: NoncePoolOptions): Nonc
       give = resolve;
     });
     waiting.push(give);
-    const isOver = (waited: number) => {
-      return waited >= LONG * (1 + asking) * (underWay + asking < ENOUGH ? 1 : PATIENCE);
-    };
-    for (let waited = 0; !isOver(waited); ) {
+    for (let waited = 0; waited < LONG * Math.max(1, underWay + asking); ) {
       const arrived = new AbortController();
       const isLate = deps.sleep(LOOK, arrived.signal).catch(() => {});
       const nonce = await Promise.race([brought, isLate]);

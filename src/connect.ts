@@ -10,7 +10,7 @@ import type { Deps } from './deps.ts';
 import type { Workers, WorkOrder } from './fanout.ts';
 import type { WorkersAddress } from './invocation.ts';
 import type { LedgerPart } from './ledger.ts';
-import type { Ports } from './reconcile.ts';
+import type { Ports } from './plan.ts';
 import type { Store } from './record.ts';
 import { retry } from './retry.ts';
 import { createEncryptedStore } from './store/encrypted.ts';

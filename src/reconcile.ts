@@ -1,102 +1,52 @@
 import pLimit, { type LimitFunction } from 'p-limit';
-import type { Authorities } from './authorities.ts';
 import type { Config } from './config.ts';
-import { type Decision, decide, type Intent } from './decide.ts';
-import { type Deployment, deploy, type Target, type TargetDomain } from './deploy.ts';
+import { type Deployment, deploy, type TargetDomain } from './deploy.ts';
 import { type Deps, timeLeft } from './deps.ts';
 import { AutocertError, toAutocertError } from './errors.ts';
 import { withoutFailures } from './failures.ts';
 import type { Errand, Settled } from './fanout/paper.ts';
-import type { Workers } from './fanout.ts';
 import { type InboxResult, takeInbox } from './inbox.ts';
-import { type CertificateSpec, type Inventory, inventory, select } from './inventory.ts';
+import { type Inventory, inventory, select } from './inventory.ts';
 import { type Lease, takeLease } from './lease.ts';
-import { type DomainObservation, type Observation, type Observers, observe } from './observe.ts';
-import { createQuarantine, type Quarantine } from './quarantine.ts';
+import type { DomainObservation, Observation } from './observe.ts';
+import {
+  asOutcome,
+  createObservers,
+  createTurn,
+  endsFirst,
+  isDecided,
+  isPlan,
+  LOOKS_AT_ONCE,
+  type Looked,
+  look,
+  lookAtAll,
+  nameOf,
+  type Plan,
+  type Ports,
+  type RunContext,
+  type RunRequest,
+  withReminder,
+} from './plan.ts';
+import { createQuarantine } from './quarantine.ts';
 import {
   type CertificateRecord,
-  emptyRecord,
   type Index,
   pruneBundles,
   readBundle,
   readIndex,
   readRecord,
-  type Store,
   writeIndex,
   writeRecord,
 } from './record.ts';
 import { remember, rememberFailure } from './remember.ts';
-import { reminderOf } from './reminder.ts';
-import {
-  failedOutcome,
-  keptOutcome,
-  type Outcome,
-  outcomeOf,
-  type Reminder,
-  type RunReport,
-  reported,
-  type Step,
-  withStanding,
-} from './report.ts';
-import { inTurn } from './turn.ts';
-import { type Edges, verify } from './verify.ts';
-
-/** The world, as far as the flow touches it. */
-export interface Ports {
-  readonly target: Target;
-  readonly edges: Edges;
-  readonly store: Store;
-  readonly authorities: Authorities;
-  /** Who does a part of what is too much for one invocation. */
-  readonly workers?: Workers | undefined;
-}
-
-/** What this run is asked for. */
-export interface RunRequest {
-  readonly runId: string;
-  /** Default: renew. */
-  readonly intent?: Intent;
-  /** Certificate names and domains; undefined means all, none at all that there is nothing to do. */
-  readonly only?: readonly string[] | undefined;
-  /** Do it whatever the rules say, and push what they would refuse. */
-  readonly force: boolean;
-  /** Observe and decide, and change nothing. */
-  readonly plan?: boolean;
-}
-
-/** A certificate before anything is done about it. */
-interface Plan {
-  readonly spec: CertificateSpec;
-  readonly record: CertificateRecord;
-  readonly observation: Observation;
-  readonly decision: Decision;
-  readonly reminder: Reminder | undefined;
-}
+import { failedOutcome, type Outcome, outcomeOf, type RunReport, reported, type Step, withStanding } from './report.ts';
+import { verify } from './verify.ts';
 
 /** A lease or a share of one: what is asked before each side effect. */
 type Held = Omit<Lease, 'release'>;
 
-/** What the first look at all certificates gave. */
-interface Looked {
-  /** Of each certificate, in their order: what is to be done, or where there is nothing to do what became of it. */
-  readonly planned: readonly (Plan | Outcome)[];
-  /** Records that the index does not have as they are. */
-  readonly unindexed: readonly CertificateRecord[];
-}
-
-interface RunContext {
-  readonly config: Config;
-  readonly ports: Ports;
-  readonly observers: Observers;
-  readonly request: RunRequest;
-  readonly quarantine: Quarantine;
-  readonly deps: Deps;
-}
-
 /** Milliseconds that an order takes at least: with less left, none is begun. */
 const ORDER_TAKES = 20_000;
-/** Certificates looked at at once: each opens a connection to every edge of its domains. */
-const LOOKS_AT_ONCE = 50;
 /** The lease outlives the deadline by the margin in which a run writes its records. */
 const LEASE_MARGIN = 60_000;
 
@@ -168,83 +118,6 @@ async function takeStock(
   const ignored = all.ignored.filter(({ domain }) => only.includes(domain));
   for (const { message } of selected.problems) deps.log.info('not_ours', { message, ignored });
   return { ...selected, ignored, problems: [] };
-}
-
-function createObservers(
-  { target, edges, authorities }: Ports,
-  account: Observers['account'],
-  isTurn: Observers['isTurn'],
-  deps: Deps,
-): Observers {
-  return { target, edges, account, isTurn, deps, renewalAdvice: authorities.renewalAdvice };
-}
-
-/** Whatever is asked for, or was left behind by a run that was killed, does not wait for its turn. */
-function createTurn(
-  specs: readonly CertificateSpec[],
-  index: Index,
-  { renewal: { interval } }: Config,
-  { only, force, intent = 'renew' }: RunRequest,
-  deps: Deps,
-): Observers['isTurn'] {
-  if (only || force || intent !== 'renew') return () => true;
-  const domains = specs.reduce((sum, spec) => sum + spec.domains.length, 0);
-  const turn = inTurn({ domains, now: deps.now(), interval });
-  return (domain, certificate) => index.working.has(certificate) || turn(domain);
-}
-
-/** Of what is well, and that is all of a large account as a rule, no more is kept than its outcome. */
-async function lookAtAll(specs: readonly CertificateSpec[], index: Index, context: RunContext): Promise<Looked> {
-  const planned: (Plan | Outcome)[] = [];
-  const unindexed: CertificateRecord[] = [];
-  const queue = specs.entries();
-  const lookOn = async () => {
-    for (const [at, spec] of queue) {
-      const plan = await planOne(spec, index, context);
-      if (isPlan(plan) && plan.record !== index.records.get(spec.name)) unindexed.push(plan.record);
-      planned[at] = isPlan(plan) && !isWork(plan) ? asOutcome(plan) : plan;
-    }
-  };
-  await Promise.all(Array.from({ length: LOOKS_AT_ONCE }, lookOn));
-  return { planned, unindexed };
-}
-
-/**
- * Observe, then decide. A name that a killed run left in the index's `working` is read from its own record, and so is one
- * that is to be redeployed: the event may tell of a record that is newer than the index.
- */
-async function planOne(spec: CertificateSpec, index: Index, context: RunContext): Promise<Plan | Outcome> {
-  const { ports, request } = context;
-  try {
-    const trusted = index.records.get(spec.name) ?? emptyRecord(spec.name);
-    const isNewer = index.working.has(spec.name) || (request.intent ?? 'renew') !== 'renew';
-    return await look(spec, isNewer ? await readRecord(ports.store, spec.name) : trusted, context);
-  } catch (thrown) {
-    const error = toAutocertError(thrown);
-    context.deps.log.error('observe_failed', { name: spec.name, error });
-    const endsAt = index.records.get(spec.name)?.certificate?.notAfter;
-    return {
-      ...failedOutcome(spec.name, error, 'observe'),
-      standing: { identifiers: spec.identifiers, ...(endsAt !== undefined && { endsAt }) },
-    };
-  }
-}
-
-async function look(spec: CertificateSpec, record: CertificateRecord, context: RunContext): Promise<Plan> {
-  const { config, observers, ports, request, deps } = context;
-  const observed = await observe(spec, record, observers);
-  const decision = decide(observed, {
-    now: deps.now(),
-    interval: config.renewal.interval,
-    directoryUrls: ports.authorities.directoryUrls,
-    force: request.force,
-    intent: request.intent ?? 'renew',
-  });
-  // That all is well is in the report: a line for each of thousands would cost more than finding it out.
-  if (decision.reason !== 'Current') deps.log.info('decided', { name: spec.name, ...decision });
-  const observation =
-    decision.reason === 'Current' ? { ...observed, record: withoutFailures(observed.record) } : observed;
-  return { spec, record, observation, decision, reminder: reminderOf(observation, deps.now()) };
 }
 
 /** Does what was decided, the certificate that ends first going first. */
@@ -470,41 +343,4 @@ function isLimit({ code, retryAfter }: AutocertError): boolean {
 function toVerify({ domains }: Observation, deployments: readonly Deployment[]): DomainObservation[] {
   const there = deployments.filter(({ status }) => status === 'deployed' || status === 'in-place');
   return domains.filter(({ domain }) => there.some((one) => one.domain === domain));
-}
-
-function isPlan(plan: Plan | Outcome): plan is Plan {
-  return 'observation' in plan;
-}
-
-function isWork({ decision, observation, record }: Plan): boolean {
-  return decision.action !== 'keep' || observation.record !== record;
-}
-
-/** Not what could not be looked at. */
-function isDecided({ decision }: Plan | Outcome): boolean {
-  return decision !== undefined;
-}
-
-function nameOf(plan: Plan | Outcome): string {
-  return isPlan(plan) ? plan.spec.name : plan.name;
-}
-
-function asOutcome(plan: Plan | Outcome): Outcome {
-  if (!isPlan(plan)) return plan;
-  const { observation, decision } = plan;
-  return withReminder(withStanding(keptOutcome(observation, decision), observation, observation.record), plan);
-}
-
-/** What fails is told as that. */
-function withReminder(outcome: Outcome, { reminder }: Plan): Outcome {
-  return reminder && outcome.status !== 'failed' ? { ...outcome, reminder } : outcome;
-}
-
-/** What has no certificate at all goes before everything. */
-function endsFirst(a: Plan, b: Plan): number {
-  return endOf(a) - endOf(b);
-}
-
-function endOf({ record: { certificate } }: Plan): number {
-  return certificate ? Date.parse(certificate.notAfter) : 0;
 }

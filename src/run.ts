@@ -13,7 +13,8 @@ import {
   loadOptions,
   secretsOf,
 } from './invocation.ts';
-import { type RunRequest, reconcileAll } from './reconcile.ts';
+import type { RunRequest } from './plan.ts';
+import { reconcileAll } from './reconcile.ts';
 import { isGoodRun, type RunReport, reported, type Step, summary } from './report.ts';
 import type { Secret } from './secret.ts';
 

@@ -16,8 +16,9 @@ import {
 import type { WorkOrder } from './fanout.ts';
 import { createDeps, credentialsOf, type Invocation, loadOptions, secretsOf } from './invocation.ts';
 import { takeShare } from './lease.ts';
+import type { Ports } from './plan.ts';
 import { createQuarantine } from './quarantine.ts';
-import { type Ports, reconcileErrands } from './reconcile.ts';
+import { reconcileErrands } from './reconcile.ts';
 import type { Store } from './record.ts';
 import { TOLD } from './report.ts';
 

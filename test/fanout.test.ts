@@ -7,7 +7,8 @@ import { AutocertError } from '../src/errors.ts';
 import type { WorkOrder } from '../src/fanout.ts';
 import type { Solver } from '../src/issue.ts';
 import type { LedgerPart } from '../src/ledger.ts';
-import { type Ports, type RunRequest, reconcileAll } from '../src/reconcile.ts';
+import type { Ports, RunRequest } from '../src/plan.ts';
+import { reconcileAll } from '../src/reconcile.ts';
 import { readIndex, type Store } from '../src/record.ts';
 import type { RunReport } from '../src/report.ts';
 import { registrableDomain } from '../src/suffix.ts';
@@ -176,7 +177,7 @@ async function expectOnceEach({ ca, pushed, store }: Fleet): Promise<void> {
   expect(pushed).toHaveLength(CERTIFICATES);
   expect(ca.tally.violations).toEqual([]);
   const index = await readIndex(store);
-  expect(index.working).toEqual([]);
+  expect([...index.working]).toEqual([]);
   expect([...index.records.values()].filter(({ certificate }) => certificate)).toHaveLength(CERTIFICATES);
   expect(await store.list('work/')).toEqual([]);
 }

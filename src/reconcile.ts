@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import pLimit, { type LimitFunction } from 'p-limit';
 import type { Config } from './config.ts';
 import { type Deployment, deploy, type TargetDomain } from './deploy.ts';
@@ -308,7 +309,7 @@ async function reconcileOne(plan: Plan, lease: Held, slots: LimitFunction, conte
 /** Another run may have done the work between our look and our lease: its record is the truth. */
 async function lookAgain(plan: Plan, context: RunContext): Promise<Plan> {
   const record = await readRecord(context.ports.store, plan.spec.name);
-  if (JSON.stringify(record) === JSON.stringify(plan.record)) return plan;
+  if (isDeepStrictEqual(record, plan.record)) return plan;
   // What a person insists on is done by whoever has issued since: once more would be a second order.
   const isDone = record.certificate?.fingerprint !== plan.record.certificate?.fingerprint;
   const { request } = context;

@@ -1,5 +1,7 @@
 /** What must hold once a case was run to its end, as its store, the CA, the DNS and the edges tell. */
+
 import { createPrivateKey, X509Certificate } from 'node:crypto';
+import { isDeepStrictEqual } from 'node:util';
 import { toCredentials } from '../../src/aliyun/credentials.ts';
 import { createKms } from '../../src/aliyun/kms.ts';
 import type { Oss } from '../../src/aliyun/oss.ts';
@@ -50,8 +52,7 @@ async function standingIn(store: Store, world: KillWorld, one: Case, ledger: Iss
       const leaf = new X509Certificate(chain);
       lost += atCa.filter((theirs) => theirs !== leaf.serialNumber).length;
       if (!leaf.checkPrivateKey(createPrivateKey(privateKey.reveal()))) broken.push(`${name}: the key does not fit`);
-      if (JSON.stringify(index?.records.get(name)) !== JSON.stringify(record))
-        broken.push(`${name}: the index differs`);
+      if (!isDeepStrictEqual(index?.records.get(name), record)) broken.push(`${name}: the index differs`);
       for (const edge of world.edges) {
         for (const domain of domains) {
           if (edge.fingerprintOf(domain) !== fingerprint) broken.push(`${name}: ${domain} is behind at ${edge.name}`);

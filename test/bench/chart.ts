@@ -1,7 +1,7 @@
 import { digits, type Figure, median, OURS, spread } from './figures.ts';
 
-const WIDTH = 760;
-const LABELS = 250;
+const WIDTH = 860;
+const LABELS = 330;
 const VALUES = 130;
 const BAR = 16;
 const LINE = 24;

@@ -10,7 +10,7 @@ import { build } from '../../build.ts';
 import { chart } from './chart.ts';
 import { cold } from './cold.ts';
 import { fanout } from './fanout.ts';
-import type { Figure, Scale } from './figures.ts';
+import { type Figure, OURS, type Scale } from './figures.ts';
 import { idle } from './idle.ts';
 import { latency } from './latency.ts';
 import { memory } from './memory.ts';
@@ -80,7 +80,12 @@ async function write(measured: readonly Figure[], chosen: readonly string[]): Pr
   };
   const written: Written = { measuredAt: new Date().toISOString(), machine, figures };
   await writeFile(JSON_FILE, `${JSON.stringify(written, null, 2)}\n`);
-  await writeFile(CHART_FILE, chart(figures));
+  await writeFile(CHART_FILE, chart(figures.filter(hasPeer)));
+}
+
+/** The rest has only a bound to be measured by, and stands in the table. */
+function hasPeer({ rows }: Figure): boolean {
+  return rows.some(({ who, isBound = false }) => !isBound && !who.startsWith(OURS));
 }
 
 try {

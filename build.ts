@@ -2,9 +2,10 @@
  * Makes `dist/`: the handlers of `functions/`, the command line, the chunks that each loads when it needs them, and
  * `autocert.zip`, which is what Function Compute runs.
  *
- * What a function loads at its start is one file, `functions.mjs`, and in front of it a line for each handler: every
- * further file would cost a start a millisecond, and each ten kilobytes another, so the code is without white space too.
- * Names stay as they are written, for stack traces.
+ * What `renew` loads at its start is one file, `start.mjs`: what its first request to the cloud needs. The rest of what
+ * every run needs is another, `functions.mjs`, which it loads while the cloud answers. In front of them is a line for each
+ * handler. Every further file would cost a start a millisecond, and each ten kilobytes another, so the code is without
+ * white space too. Names stay as they are written, for stack traces.
  *
  * The zip is the same bytes for the same sources and lock file, on any machine and any Node: entries are sorted, have one
  * fixed date, and are compressed by fflate, which does not depend on the zlib inside Node.
@@ -12,7 +13,7 @@
 import { randomUUID } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { chmod, mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
-import { basename, dirname, join, relative } from 'node:path';
+import { dirname, join, relative } from 'node:path';
 import { argv } from 'node:process';
 import { fileURLToPath } from 'node:url';
 import { type BuildOptions, build as bundle, formatMessages, type Plugin } from 'esbuild';
@@ -22,7 +23,9 @@ import { type Bundled, outputsOf, type Split, weld } from './weld.ts';
 const ROOT = import.meta.dirname;
 const CLI_SOURCE = 'src/cli/main.ts';
 const CLI = 'cli.mjs';
-const FUNCTIONS = 'functions.mjs';
+/** The handler that runs most often with nothing to do, and what it loads once it has asked for the account's domains. */
+const STARTS = 'renew.ts';
+const FLOW = 'src/reconcile.ts';
 const ZIP = 'autocert.zip';
 /** Files that go into the zip beside the code. */
 const NOTICES = ['LICENSE', 'THIRD-PARTY-LICENSES'];
@@ -57,6 +60,11 @@ const REPLACED: ReadonlyMap<string, string> = new Map([
   [
     'debug',
     'const silent = () => Object.assign(() => {}, { enabled: false });\nmodule.exports = Object.assign(silent, { debug: silent });',
+  ],
+  // pop-core's JSON parser gives a number of more than 15 digits to it, and what is wanted of that is the digits alone.
+  [
+    'bignumber.js',
+    'module.exports = class { constructor(digits) { this.digits = digits; } toFixed() { return this.digits; } };',
   ],
   // Half a megabyte of tables, for answers that are not in UTF-8; `urllib` has no other use for it, and Node knows them too.
   ['iconv-lite', 'exports.decode = (bytes, charset) => new TextDecoder(charset).decode(bytes);'],
@@ -119,20 +127,18 @@ export async function build(root: string = ROOT, outputFolder: string = join(roo
 }
 
 async function bundleFunctions(root: string, outputFolder: string, handlers: readonly string[]): Promise<Bundled> {
-  const entry = handlers
-    .map((file, nth) => `export { handler as handler${nth} } from './functions/${file}';`)
-    .join('\n');
+  const entry = (handler: string) => `functions/${handler}`;
   const split = await run(root, outputFolder, {
-    stdin: { contents: entry, resolveDir: root, sourcefile: FUNCTIONS, loader: 'ts' },
-    entryNames: FUNCTIONS.slice(0, -'.mjs'.length),
+    entryPoints: handlers.map(entry),
+    entryNames: '[name]',
     chunkNames: 'chunks/[name]-[hash]',
   });
-  const { files, sources } = await weld(split, FUNCTIONS, COMMONJS_BANNER, OPTIONS);
-  const stubs = handlers.map((file, nth): [string, Uint8Array] => [
-    `${basename(file, '.ts')}.mjs`,
-    Buffer.from(`export { handler${nth} as handler } from './${FUNCTIONS}';\n`),
-  ]);
-  return { files: new Map([...files, ...stubs]), sources };
+  const others = handlers.filter((handler) => handler !== STARTS);
+  const welds = [
+    { file: 'start.mjs', entries: [entry(STARTS)] },
+    { file: 'functions.mjs', entries: [...others.map(entry), FLOW] },
+  ];
+  return weld(split, welds, COMMONJS_BANNER, OPTIONS);
 }
 
 function bundleCli(root: string, outputFolder: string): Promise<Bundled> {

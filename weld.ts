@@ -1,6 +1,6 @@
 /**
  * Splitting gives a chunk to each set of modules that the same entries and `import()`s share: twenty small files at the
- * start of a function, where one is quicker. This makes one of them again, and leaves apart what is loaded later.
+ * start of a function, where one is quicker. This makes a few files of them again, and leaves apart what is loaded later.
  */
 import { dirname, posix } from 'node:path';
 import { type BuildOptions, build as bundle, type Metafile, type Plugin } from 'esbuild';
@@ -20,6 +20,16 @@ export interface Split extends Bundled {
 export interface Output {
   readonly exports: readonly string[];
   readonly imports: readonly string[];
+  readonly importsLater: readonly string[];
+  /** The source that it was made for, as a path below the root; none of a chunk that several share. */
+  readonly entryPoint: string | undefined;
+}
+
+/** One file of the parts that `entries` and what they import at once are made of, except those of earlier welds. */
+export interface Weld {
+  readonly file: string;
+  /** Sources, as paths below the root. */
+  readonly entries: readonly string[];
 }
 
 /** What esbuild made, each path relative to the output folder, which itself is `prefix` below the root. */
@@ -27,79 +37,112 @@ export function outputsOf({ outputs }: Metafile, prefix: string): Pick<Split, 'o
   const named = Object.entries(outputs).map(([path, output]) => ({ file: path.slice(prefix.length), output }));
   return {
     outputs: new Map(
-      named.map(({ file, output: { exports, imports } }) => [
-        file,
-        {
-          exports,
-          imports: imports.flatMap(({ path, kind, external }) =>
-            external || kind !== 'import-statement' ? [] : [path.slice(prefix.length)],
-          ),
-        },
-      ]),
+      named.map(({ file, output: { exports, imports, entryPoint } }) => {
+        const ofKind = (wanted: string) =>
+          imports.flatMap(({ path, kind, external }) =>
+            external || kind !== wanted ? [] : [path.slice(prefix.length)],
+          );
+        return [
+          file,
+          { exports, imports: ofKind('import-statement'), importsLater: ofKind('dynamic-import'), entryPoint },
+        ];
+      }),
     ),
     sources: new Map(named.map(({ file, output }) => [file, Object.keys(output.inputs).sort()])),
   };
 }
 
 /**
- * One file of `entry` and all that it imports at once. A chunk that what is loaded later shares with it is left as a list
- * of names, so that each module is still there once. `banner` goes in front of every file.
+ * A part that others take, or that is an entry, is left as a list of names, so that each module is still there once.
+ * `banner` goes in front of every file.
  */
 export async function weld(
-  { files, sources, outputs }: Split,
-  entry: string,
+  split: Split,
+  welds: readonly Weld[],
   banner: string,
   options: BuildOptions,
 ): Promise<Bundled> {
-  const welded = [...closure(outputs, entry)].sort();
-  const later = [...files.keys()].filter((file) => !welded.includes(file));
-  const takenLater = new Set(later.flatMap((file) => outputs.get(file)?.imports ?? []));
-  const shared = welded.filter((file) => takenLater.has(file));
-  const aliases = shared.map((file, nth) =>
-    (outputs.get(file)?.exports ?? []).map((name) => ({ name, alias: `part${nth}_${name}` })),
-  );
-  const contents = [
-    `export * from './${entry}';`,
-    ...shared.map((file, nth) => {
-      const names = aliases[nth]?.map(({ name, alias }) => `${name} as ${alias}`);
-      return `export { ${names?.join(', ')} } from './${file}';`;
+  const { outputs } = split;
+  /** Each part's weld. */
+  const homes = new Map<string, string>();
+  for (const { file, entries } of welds) {
+    const roots = [...outputs].filter(([, { entryPoint }]) => entries.includes(entryPoint ?? ''));
+    for (const part of closure(
+      outputs,
+      roots.map(([root]) => root),
+    ))
+      if (!homes.has(part)) homes.set(part, file);
+  }
+  const named = partsTakenElsewhere(outputs, homes);
+  const lists = new Map(
+    named.map((part, nth) => {
+      const names = (outputs.get(part)?.exports ?? []).map((name) => ({ name, alias: `part${nth}_${name}` }));
+      return [part, names];
     }),
-  ].join('\n');
-  const {
-    outputFiles: [whole],
-  } = await bundle({
+  );
+
+  const files = new Map<string, Uint8Array>();
+  const sources = new Map<string, readonly string[]>();
+  for (const { file } of welds) {
+    const parts = [...homes.keys()].filter((part) => homes.get(part) === file);
+    if (parts.length === 0) continue;
+    files.set(file, await weldOne(file, { split, homes, lists, banner, options }));
+    sources.set(file, [...new Set(parts.flatMap((part) => split.sources.get(part) ?? []))].sort());
+  }
+  for (const [part, contents] of split.files) {
+    const home = homes.get(part);
+    if (home === undefined) {
+      files.set(part, Buffer.concat([Buffer.from(`${banner}\n`), contents]));
+      sources.set(part, split.sources.get(part) ?? []);
+    } else if (lists.has(part)) files.set(part, Buffer.from(listOf(part, home, lists)));
+  }
+  return { files, sources };
+}
+
+/** For each part that is left as a list of names: its names, and what they are called in its weld. */
+type Lists = ReadonlyMap<string, readonly { readonly name: string; readonly alias: string }[]>;
+
+interface Welding {
+  readonly split: Split;
+  readonly homes: ReadonlyMap<string, string>;
+  readonly lists: Lists;
+  readonly banner: string;
+  readonly options: BuildOptions;
+}
+
+async function weldOne(file: string, welding: Welding): Promise<Uint8Array> {
+  const { homes, lists, banner, options } = welding;
+  const contents = [...lists].flatMap(([part, names]) => {
+    if (homes.get(part) !== file) return [];
+    return `export { ${names.map(({ name, alias }) => `${name} as ${alias}`).join(', ')} } from './${part}';`;
+  });
+  const { outputFiles } = await bundle({
     ...options,
     splitting: false,
     write: false,
-    stdin: { contents, resolveDir: '/', sourcefile: entry },
+    stdin: { contents: contents.join('\n'), resolveDir: '/', sourcefile: file },
     banner: { js: banner },
-    plugins: [inMemory(files, new Set(welded))],
+    plugins: [inMemory(file, welding)],
   });
-  if (whole === undefined) throw new Error(`nothing was made of ${entry}`);
-  return {
-    files: new Map([
-      [entry, whole.contents],
-      ...later.map((file): [string, Uint8Array] => [
-        file,
-        Buffer.concat([Buffer.from(`${banner}\n`), files.get(file) ?? Buffer.alloc(0)]),
-      ]),
-      ...shared.map((file, nth): [string, Uint8Array] => {
-        const names = aliases[nth]?.map(({ name, alias }) => `${alias} as ${name}`);
-        const from = posix.relative(dirname(file), entry);
-        return [file, Buffer.from(`export { ${names?.join(', ')} } from '${from}';\n`)];
-      }),
-    ]),
-    sources: new Map([
-      [entry, [...new Set(welded.flatMap((file) => sources.get(file) ?? []))].sort()],
-      ...later.map((file): [string, readonly string[]] => [file, sources.get(file) ?? []]),
-    ]),
-  };
+  const [whole] = outputFiles;
+  if (whole === undefined) throw new Error(`nothing was made of ${file}`);
+  return whole.contents;
 }
 
-/** The file and all that it imports at once, and they in turn. */
-function closure(outputs: ReadonlyMap<string, Output>, entry: string): Set<string> {
+function listOf(part: string, home: string, lists: Lists): string {
+  const names = lists.get(part)?.map(({ name, alias }) => `${alias} as ${name}`);
+  return `export { ${names?.join(', ')} } from '${relativeTo(dirname(part), home)}';\n`;
+}
+
+function relativeTo(folder: string, file: string): string {
+  const path = posix.relative(folder, file);
+  return path.startsWith('.') ? path : `./${path}`;
+}
+
+/** The files and all that they import at once, and they in turn. */
+function closure(outputs: ReadonlyMap<string, Output>, roots: readonly string[]): Set<string> {
   const found = new Set<string>();
-  const open = [entry];
+  const open = [...roots];
   for (let file = open.pop(); file !== undefined; file = open.pop()) {
     if (found.has(file)) continue;
     found.add(file);
@@ -108,19 +151,31 @@ function closure(outputs: ReadonlyMap<string, Output>, entry: string): Set<strin
   return found;
 }
 
-/** The files as they would be in the output folder; what is not of `welded` stays where it is. */
-function inMemory(files: ReadonlyMap<string, Uint8Array>, welded: ReadonlySet<string>): Plugin {
+/** The welded parts that somebody finds by their own path: who starts at them, who takes them later, and other welds. Sorted. */
+function partsTakenElsewhere(outputs: ReadonlyMap<string, Output>, homes: ReadonlyMap<string, string>): string[] {
+  const taken = new Set<string>();
+  for (const [file, { imports, importsLater, entryPoint }] of outputs) {
+    if (entryPoint !== undefined) taken.add(file);
+    for (const part of imports) if (homes.get(part) !== homes.get(file)) taken.add(part);
+    for (const part of importsLater) taken.add(part);
+  }
+  return [...taken].filter((part) => homes.has(part)).sort();
+}
+
+/** The parts of one weld, those of others as names that it takes from them; what is in none stays where it is. */
+function inMemory(weld: string, { split, homes, lists }: Welding): Plugin {
   return {
     name: 'in-memory',
     setup({ onResolve, onLoad }) {
-      onResolve({ filter: /^\.{1,2}\// }, ({ path, importer, namespace }) => {
-        const file = posix.join(namespace === 'in-memory' ? dirname(importer) : '.', path);
-        return welded.has(file) ? { path: file, namespace: 'in-memory' } : { path: `./${file}`, external: true };
+      onResolve({ filter: /^\.{1,2}\// }, ({ path, importer, namespace, kind }) => {
+        const part = posix.join(namespace === 'in-memory' ? dirname(importer) : '.', path);
+        const isPart = homes.has(part) && kind !== 'dynamic-import';
+        return isPart ? { path: part, namespace: 'in-memory' } : { path: `./${part}`, external: true };
       });
-      onLoad({ filter: /.*/, namespace: 'in-memory' }, ({ path }) => ({
-        contents: files.get(path) ?? '',
-        loader: 'js',
-      }));
+      onLoad({ filter: /.*/, namespace: 'in-memory' }, ({ path }) => {
+        const home = homes.get(path) ?? weld;
+        return { contents: home === weld ? (split.files.get(path) ?? '') : listOf(path, home, lists), loader: 'js' };
+      });
     },
   };
 }

@@ -8,10 +8,11 @@ import { withoutFailures } from './failures.ts';
 import type { Workers } from './fanout.ts';
 import type { CertificateSpec } from './inventory.ts';
 import { type Observation, type Observers, observe } from './observe.ts';
+import { failedOutcome, keptOutcome, withStanding } from './outcome.ts';
 import type { Quarantine } from './quarantine.ts';
 import { type CertificateRecord, emptyRecord, type Index, readRecord, type Store } from './record.ts';
 import { reminderOf } from './reminder.ts';
-import { failedOutcome, keptOutcome, type Outcome, type Reminder, withStanding } from './report.ts';
+import type { Outcome, Reminder } from './report.ts';
 import { inTurn } from './turn.ts';
 import type { Edges } from './verify.ts';
 

@@ -10,6 +10,7 @@ import { type InboxResult, takeInbox } from './inbox.ts';
 import { type Inventory, inventory, select } from './inventory.ts';
 import { type Lease, takeLease } from './lease.ts';
 import type { DomainObservation, Observation } from './observe.ts';
+import { failedOutcome, outcomeOf, withStanding } from './outcome.ts';
 import {
   asOutcome,
   createObservers,
@@ -40,7 +41,7 @@ import {
   writeRecord,
 } from './record.ts';
 import { remember, rememberFailure } from './remember.ts';
-import { failedOutcome, type Outcome, outcomeOf, type RunReport, reported, type Step, withStanding } from './report.ts';
+import { type Outcome, type RunReport, reported, type Step } from './report.ts';
 import { verify } from './verify.ts';
 
 /** A lease or a share of one: what is asked before each side effect. */

@@ -14,7 +14,6 @@ import {
   secretsOf,
 } from './invocation.ts';
 import type { RunRequest } from './plan.ts';
-import { reconcileAll } from './reconcile.ts';
 import { isGoodRun, type RunReport, reported, type Step, summary } from './report.ts';
 import type { Secret } from './secret.ts';
 
@@ -100,6 +99,10 @@ async function attempt(
     const ports = connect(config, credentials, deps);
     open.push(ports);
     const workers = invocation.workers && connectWorkers(invocation.workers, config, credentials, deps);
+    step = 'inventory';
+    // What deals with the answer is loaded while the cloud makes it; it finds it in the target.
+    const isAsked = asked.only?.length !== 0;
+    const [{ reconcileAll }] = await Promise.all([import('./reconcile.ts'), isAsked && ports.target.list()]);
     const report = await reconcileAll(config, { ...ports, workers }, { runId, ...asked, plan }, deps);
     return { report, config, asked };
   } catch (thrown) {

@@ -30,6 +30,10 @@ export async function handler(event: Buffer): Promise<string> {
   if (event.toString() === 'put') return (await import('ali-oss')).default.name;
   if (event.toString() === 'call') return (await import('@alicloud/pop-core')).default.RPCClient.name;
   if (event.toString() === 'decode') return (await import('iconv-lite')).default.decode(Buffer.from([0xd6, 0xd0]), 'gbk');
+  if (event.toString() === 'number') {
+    const { CertId } = (await import('json-bigint')).default.parse('{"CertId":12345678901234567890}');
+    return CertId.toFixed();
+  }
   if (event.toString() === 'later') {
     box.push('one module');
     return (await import('./later.ts')).seen();
@@ -69,17 +73,45 @@ test('the same sources make the same zip, in another folder, at another time and
 test('what is in the zip runs without node_modules', async () => {
   const { deployed } = await deploy();
 
-  const results = await Promise.all(['', 'order', 'put', 'call', 'decode'].map((event) => invoke(deployed, event)));
+  const results = await Promise.all(
+    ['', 'order', 'put', 'call', 'decode', 'number'].map((event) => invoke(deployed, event)),
+  );
 
-  expect(results).toEqual(['shared', 'AcmeClient', 'Client', 'RPCClient', '中']);
+  expect(results).toEqual(['shared', 'AcmeClient', 'Client', 'RPCClient', '中', '12345678901234567890']);
 });
 
 test('what is loaded later shares its modules with what was loaded at once, which is one file', async () => {
   const { deployed, sources } = await deploy();
 
   expect(await invoke(deployed, 'later')).toBe('one module');
-  expect(sources.get('functions.mjs')).toContain('functions/shared.ts');
-  expect(sources.get('functions.mjs')).not.toContain('functions/later.ts');
+  expect(sources.get('start.mjs')).toContain('functions/shared.ts');
+  expect(sources.get('start.mjs')).not.toContain('functions/later.ts');
+});
+
+test('the other handlers are one more file, which shares its modules with the first', async () => {
+  const project = await newProject();
+  const other = (name: string) =>
+    writeFile(
+      join(project, `functions/${name}.ts`),
+      [
+        "import { box } from './shared.ts';",
+        "import { both } from './both.ts';",
+        'export async function handler(event: Buffer): Promise<string> {',
+        "  const { handler: renew } = await import('./renew.ts');",
+        `  return [await renew(event), ...box, both, '${name}'].join();`,
+        '}',
+      ].join('\n'),
+    );
+  await Promise.all([other('status'), other('watch')]);
+  await writeFile(join(project, 'functions/both.ts'), "export const both = 'both';\n");
+
+  const { sources } = await build(project);
+
+  const results = await Promise.all(['status', 'watch'].map((name) => invoke(join(project, 'dist'), 'later', name)));
+  expect(results).toEqual(['one module,one module,both,status', 'one module,one module,both,watch']);
+  const ours = (file: string) => sources.get(file)?.filter((source) => source.startsWith('functions/'));
+  expect(ours('start.mjs')).toEqual(['functions/renew.ts', 'functions/shared.ts']);
+  expect(ours('functions.mjs')).toEqual(['functions/both.ts', 'functions/status.ts', 'functions/watch.ts']);
 });
 
 test('a run that needs no dependency does not load it', async () => {
@@ -106,8 +138,8 @@ test('the zip holds the handlers, their chunks and the notices, and nothing that
   expect(names.filter((name) => !name.startsWith('chunks/'))).toEqual([
     'LICENSE',
     'THIRD-PARTY-LICENSES',
-    'functions.mjs',
     'renew.mjs',
+    'start.mjs',
   ]);
   const text = Object.values(files)
     .map((contents) => Buffer.from(contents).toString())
@@ -185,9 +217,9 @@ async function deploy() {
 }
 
 /** What the handler answers in a process of its own. */
-async function invoke(deployed: string, event: string): Promise<string> {
+async function invoke(deployed: string, event: string, name = 'renew'): Promise<string> {
   const program = `
-    const { handler } = await import(${JSON.stringify(join(deployed, 'renew.mjs'))});
+    const { handler } = await import(${JSON.stringify(join(deployed, `${name}.mjs`))});
     process.stdout.write(await handler(Buffer.from(${JSON.stringify(event)})));`;
   const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '--eval', program]);
   return stdout;

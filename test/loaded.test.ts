@@ -1,8 +1,11 @@
 /** What code each function loads, as V8 itself records it: at a start nothing takes as long as code. */
-import { mkdtemp, readdir, readFile, rm, stat } from 'node:fs/promises';
+import { once } from 'node:events';
+import { cp, mkdtemp, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
 import { stringify } from 'yaml';
 import { build } from '../build.ts';
@@ -16,7 +19,6 @@ const TIMER = { triggerTime: '2026-01-02T03:04:05Z', triggerName: 'every-6h', pa
 /** What the first call of the cloud needs, and what reads configuration and records. */
 const ALWAYS = [
   '@alicloud/pop-core',
-  'bignumber.js',
   'fastest-levenshtein',
   'httpx',
   'json-bigint',
@@ -25,8 +27,11 @@ const ALWAYS = [
   'valibot',
   'yocto-queue',
 ];
-/** Bytes of code. */
-const SMALL = 300_000;
+/** Bytes of code: before the first request, and in all. */
+const FIRST = 180_000;
+const SMALL = 290_000;
+/** The list of names by which the one file finds what is in the other. */
+const LIST = expect.stringMatching(/^chunks\/reconcile-[A-Z0-9]{8}\.mjs$/);
 
 let account: LargeAccount;
 let sources: ReadonlyMap<string, readonly string[]>;
@@ -79,12 +84,47 @@ function packageOf(source: string): string[] {
   return name === undefined ? [] : [name];
 }
 
-test('a run with nothing to do loads one file, and of packages none that ACME, FC, OSS, YAML or the suffix list needs', async () => {
+test('a run with nothing to do loads two files, and of packages none that ACME, FC, OSS, YAML or the suffix list needs', async () => {
   const { result, files, bytes, packages } = await load('renew', TIMER, JSON.stringify(account.config));
   expect(result).toMatchObject({ outcomes: [{ status: 'kept', decision: { reason: 'Current' } }] });
-  expect(files).toEqual(['functions.mjs', 'renew.mjs']);
+  expect(files).toEqual([LIST, 'functions.mjs', 'renew.mjs', 'start.mjs']);
   expect(packages).toEqual(ALWAYS);
   expect(bytes).toBeLessThan(SMALL);
+});
+
+test('the second of them is waited for while the cloud answers, not before it is asked', async () => {
+  const dist = await mkdtemp(join(tmpdir(), 'autocert-dist-'));
+  onTestFinished(() => rm(dist, { recursive: true, force: true }));
+  await cp(DIST, dist, { recursive: true });
+  const asked = new Set<string>();
+  let bothAsked = () => {};
+  const isAsked = new Promise<void>((resolve) => {
+    bothAsked = resolve;
+  });
+  const stop = account.rpc.intercept(({ action }) => {
+    asked.add(action);
+    if (asked.has('DescribeUserDomains') && asked.has('DescribeCdnHttpsDomainList')) bothAsked();
+    return undefined;
+  });
+  onTestFinished(stop);
+  // A file that is not there before the cloud has been asked.
+  const gate = createServer((_, response) => void isAsked.then(() => response.end()));
+  onTestFinished(() => void gate.close());
+  gate.listen(0, '127.0.0.1');
+  await once(gate, 'listening');
+  const url = `http://127.0.0.1:${(gate.address() as AddressInfo).port}`;
+  await rename(join(dist, 'functions.mjs'), join(dist, 'whole.mjs'));
+  await writeFile(join(dist, 'functions.mjs'), `await fetch('${url}');\nexport * from './whole.mjs';\n`);
+
+  const { result } = await invoke({
+    file: pathToFileURL(join(dist, 'renew.mjs')).href,
+    event: JSON.stringify(TIMER),
+    environment: { AUTOCERT_CONFIG: JSON.stringify(account.config) },
+    credentials: CREDENTIALS,
+  });
+
+  expect(result).toMatchObject({ outcomes: [{ status: 'kept' }] });
+  expect((await stat(join(dist, 'start.mjs'))).size).toBeLessThan(FIRST);
 });
 
 test('so it does with certificates that the configuration names', async () => {
@@ -125,9 +165,11 @@ test.each([
   ['watch', TIMER],
   ['redeploy', { domains: ['elsewhere.example.org'] }],
   ['status', {}],
-])('%s loads one file too', async (name, event) => {
+])('%s loads the same two files', async (name, event) => {
   const { files, bytes, packages } = await load(name, event, JSON.stringify(account.config));
-  expect(files).toEqual(['functions.mjs', `${name}.mjs`]);
+  expect(files.filter((file) => !file.startsWith('chunks/reconcile-'))).toEqual(
+    ['functions.mjs', 'start.mjs', `${name}.mjs`].sort(),
+  );
   expect(packages).toEqual(ALWAYS);
   expect(bytes).toBeLessThan(SMALL);
 });

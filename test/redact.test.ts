@@ -8,9 +8,10 @@ import { parseConfig } from '../src/config.ts';
 import { AutocertError, toAutocertError } from '../src/errors.ts';
 import { withFailure } from '../src/failures.ts';
 import { createLogger } from '../src/log.ts';
+import { failedOutcome } from '../src/outcome.ts';
 import { emptyRecord } from '../src/record.ts';
 import { withoutSecrets } from '../src/redact.ts';
-import { failedOutcome, RunFailed, type RunReport } from '../src/report.ts';
+import { RunFailed, type RunReport } from '../src/report.ts';
 import { Secret } from '../src/secret.ts';
 import { ENCODINGS, leaksOf, STRANGERS, secretValue, shownBy } from './canaries.ts';
 

@@ -26,10 +26,15 @@ const CERTIFICATES = 48;
 const SHORT = 100;
 const NEVER = new Promise<never>(() => undefined);
 
+/** What a port does by itself. */
+const INSIDE: readonly unknown[] = ['keyAuthorization', 'dnsKeyAuthorization'];
+
 /** A process: whatever it is about to do outside when it is killed, it does not do, and nothing after. */
 interface Process {
-  /** How many operations outside it has left. */
-  left: number;
+  /** How many operations outside it has left. Default: as many as it likes. */
+  left?: number;
+  /** What it waits for before this operation. */
+  readonly before?: (operation: string) => Promise<void> | undefined;
 }
 
 async function createFleet() {
@@ -75,10 +80,12 @@ async function createFleet() {
       new Proxy(port, {
         get(target, name) {
           const value: unknown = Reflect.get(target, name);
-          if (typeof value !== 'function') return value;
-          return (...args: unknown[]) => {
-            process.left -= 1;
-            return process.left < 0 ? NEVER : Reflect.apply(value, target, args);
+          if (typeof value !== 'function' || INSIDE.includes(name)) return value;
+          return async (...args: unknown[]) => {
+            if (process.left !== undefined) process.left -= 1;
+            if ((process.left ?? 0) < 0) return NEVER;
+            await process.before?.(String(name));
+            return Reflect.apply(value, target, args);
           };
         },
       });
@@ -129,18 +136,18 @@ async function createFleet() {
       skipped += milliseconds;
     },
     /** The worker as `functions/work.ts` would run it, in the process given. */
-    work(order: WorkOrder, process: Process = { left: Number.POSITIVE_INFINITY }): void {
+    work(order: WorkOrder, process: Process = {}): void {
       const deps = { ...depsFor(SHORT), deadline: new Date(order.deadline) };
       const folder = `work/${String(order.fence).padStart(12, '0')}/${order.shard}/`;
       const ports = portsOf(process, deps, { folder, shares: order.shares });
       const ended = doShard(order, { config, ports, deps });
-      if (process.left === Number.POSITIVE_INFINITY) working.push(ended);
+      if (process.left === undefined) working.push(ended);
     },
     run(
       start: ((order: WorkOrder) => void | Promise<void>) | undefined,
       more: Partial<RunRequest> & { readonly process?: Process; readonly seconds?: number } = {},
     ): Promise<RunReport> {
-      const { process = { left: Number.POSITIVE_INFINITY }, seconds = SHORT, ...request } = more;
+      const { process = {}, seconds = SHORT, ...request } = more;
       const deps = depsFor(seconds);
       const workers = start && {
         count: 4,
@@ -188,6 +195,23 @@ async function spent({ store, depsFor }: Fleet): Promise<number> {
   expect(others).toEqual([]);
   const { used } = JSON.parse(new TextDecoder().decode(await store.get(key)));
   return (Date.parse(used.orders) - depsFor(0).now().getTime()) / 36_000;
+}
+
+/** Something that happens once. */
+function signal() {
+  let resolve: () => void = () => undefined;
+  const given = new Promise<void>((done) => {
+    resolve = done;
+  });
+  const one = {
+    given,
+    isGiven: false,
+    give() {
+      one.isGiven = true;
+      resolve();
+    },
+  };
+  return one;
 }
 
 let fleet: Fleet;
@@ -300,11 +324,46 @@ describe('a worker that is killed', () => {
   });
 });
 
+describe('a worker that stands still', () => {
+  test('on its way to finalize and goes on when its successor is there finalizes orders that are used all the same', async () => {
+    fleet = await createFleet();
+    injected();
+    const [stopped, late, done] = [signal(), signal(), signal()];
+    let finalized = 0;
+    const slow: Process = {
+      async before(operation) {
+        if (operation === 'finalize') stopped.give();
+        if (stopped.isGiven) await late.given;
+        if (operation !== 'finalize') return;
+        finalized += 1;
+        // What is called now is over when whatever can go on has gone on.
+        setImmediate(done.give);
+      },
+    };
+    const successor: Process = {
+      async before(operation) {
+        if (operation !== 'finalize') return;
+        late.give();
+        await done.given;
+        finalized += 1;
+      },
+    };
+    const report = await fleet.run(
+      (order) => fleet.work(order, order.shard > 0 ? {} : order.attempt === 1 ? slow : successor),
+      { seconds: 119 },
+    );
+    expect(statusesOf(report)).toEqual(['renewed']);
+    expect(fleet.orders.filter(({ shard }) => shard === 0).map(({ attempt }) => attempt)).toEqual([1, 2]);
+    expect(finalized, 'orders were finalized twice').toBeGreaterThan(CERTIFICATES / 4);
+    await expectOnceEach(fleet);
+  });
+});
+
 describe('a coordinator that is killed', () => {
   test('leaves workers that finish, and a next run that finds all done', async () => {
     fleet = await createFleet();
     injected();
-    const process = { left: Number.POSITIVE_INFINITY };
+    const process: Process = {};
     await new Promise<void>((resolve) => {
       void fleet.run(
         (order) => {
@@ -329,7 +388,7 @@ describe('a coordinator that is killed', () => {
   test('is followed by a run that stops its workers and does the rest', async () => {
     fleet = await createFleet();
     injected();
-    const process = { left: Number.POSITIVE_INFINITY };
+    const process: Process = {};
     await new Promise<void>((resolve) => {
       void fleet.run(
         (order) => {

@@ -117,7 +117,8 @@ export async function pollOrder(requester: Requester, url: string, until: readon
 
 /**
  * Whatever goes wrong, the order says whether it went through: an answer that was lost, or another process that finalized
- * first, is a success.
+ * first, is a success. What is not ready (RFC 8555 section 7.4) was so when we last saw it: somebody has finalized it, or a
+ * CA of several machines does not say the same at each of them. So it is no verdict, and is asked again.
  */
 export async function finalizeOrder(requester: Requester, order: Order, csr: Buffer): Promise<Order> {
   for (let attempt = 1; ; attempt += 1) {
@@ -135,10 +136,13 @@ export async function finalizeOrder(requester: Requester, order: Order, csr: Buf
       throw await orderFailure(requester, finalized);
     } catch (thrown) {
       const error = toAutocertError(thrown);
-      const current = await readOrder(requester, order.url).catch(() => undefined);
-      if (current?.status === 'processing' || current?.status === 'valid') return current;
-      if (current?.status === 'invalid') throw await orderFailure(requester, current, error);
-      if (current === undefined || !error.retryable || attempt === MOST_READS) throw error;
+      const notReady = error.code === 'ACME_ORDER_NOT_READY';
+      const current = await readOrder(requester, order.url).catch((unread: unknown) => {
+        throw notReady ? unread : error;
+      });
+      if (current.status === 'processing' || current.status === 'valid') return current;
+      if (current.status === 'invalid') throw await orderFailure(requester, current, error);
+      if (!(error.retryable || notReady) || attempt === MOST_READS) throw error;
       const wait = requester.deps.random() * FIRST_POLL * 2 ** attempt;
       if (wait >= timeLeft(requester.deps)) throw error;
       await pause(requester.deps, wait, 'finalize the order', requester.signal);

@@ -269,6 +269,40 @@ describe('finalize', () => {
     expect(ca.orders).toBe(1);
   });
 
+  test('F26 an order that another process finalized, and one machine of the CA still shows as it was, is downloaded', async () => {
+    const { ca, acme } = await hostileSession();
+    const account = await register(acme);
+    const ready = await readyOrder(account);
+    await account.finalize(ready, await csr());
+    ca.misbehave('order', change({ status: 'ready', certificate: undefined }), 2);
+    const order = await account.finalize(ready, await csr());
+    expect(await account.certificate(order)).toBe(ca.chain);
+    expect(ca.count('finalize')).toBe(4);
+  });
+
+  test('an order that the CA never takes for ready is asked for five times', async () => {
+    const { ca, acme } = await hostileSession();
+    const account = await register(acme);
+    const ready = await readyOrder(account);
+    ca.misbehave('finalize', problem(403, 'orderNotReady', { detail: 'the status is "pending"' }));
+    ca.misbehave('order', change({ status: 'pending' }));
+    expect(await failureOf(account.finalize(ready, await csr()))).toMatchObject({ code: 'ACME_ORDER_NOT_READY' });
+    expect(ca.count('finalize')).toBe(5);
+  });
+
+  test('F26 an order that another process may have finalized and that cannot be read is no refusal: the next run reads it', async () => {
+    const { ca, acme } = await hostileSession({ secondsLeft: 60 });
+    const account = await register(acme);
+    const ready = await readyOrder(account);
+    ca.misbehave('finalize', problem(403, 'orderNotReady', { detail: 'the status is "valid"' }));
+    ca.misbehave('order', reply(502, '<html>Bad Gateway</html>'));
+    expect(await failureOf(account.finalize(ready, await csr()))).toMatchObject({
+      code: 'ACME_UNAVAILABLE',
+      retryable: true,
+    });
+    expect(ca.count('finalize')).toBe(1);
+  });
+
   test('a finalize that failed before it was heard is sent again', async () => {
     const { ca, acme } = await hostileSession();
     const account = await register(acme);

@@ -105,7 +105,7 @@ export async function clearWork(
 }
 
 /** One shard, until a worker has done it or it is taken back. */
-async function follow(shard: number, shares: number, { workers, lease, runId, deps }: FanOutContext) {
+async function follow(shard: number, shares: number, { workers, lease, runId, quarantine, deps }: FanOutContext) {
   const { fence, store } = lease;
   const deadline = new Date(deps.deadline.getTime() - GATHERING).toISOString();
   let attempt = 1;
@@ -117,14 +117,14 @@ async function follow(shard: number, shares: number, { workers, lease, runId, de
       break;
     }
     const share = { fence, shard, attempt };
-    if (await ends(share, store, deps)) return readResultsBefore(store, { ...share, attempt: attempt + 1 });
+    if (await ends(share, store, deps)) return readResultsBefore(store, { ...share, attempt: attempt + 1 }, quarantine);
     deps.log.warn('worker_lost', { shard, attempt });
   }
   // Whatever became of the one before: from here on it may change nothing.
   const own = { fence, shard, attempt: ATTEMPTS + 1 };
   await lease.check();
   await takeShare(store, own, runId);
-  return readResultsBefore(store, own);
+  return readResultsBefore(store, own, quarantine);
 }
 
 /** Waits for the worker's end. False when it failed, died or the time is over. */

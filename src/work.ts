@@ -91,9 +91,10 @@ export async function doShard(order: WorkOrder, { config, ports, deps }: Worker)
     const lease = await takeShare(store, order, order.runId);
     const shard = await readShard(store, order);
     if (!shard) return 0;
-    const before = new Set((await readResultsBefore(store, order)).settled.map(({ record }) => record.name));
-    const errands = shard.errands.filter(({ spec }) => !before.has(spec.name));
     const quarantine = createQuarantine(store, deps);
+    const before = await readResultsBefore(store, order, quarantine);
+    const told = new Set(before.settled.map(({ record }) => record.name));
+    const errands = shard.errands.filter(({ spec }) => !told.has(spec.name));
     const pulse = startPulse(order, () => ({ settled, setAside: quarantine.objects }), lease.store, deps);
     const request = { ...shard.request, runId: order.runId };
     try {

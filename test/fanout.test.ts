@@ -35,6 +35,8 @@ interface Process {
   left?: number;
   /** What it waits for before this operation. */
   readonly before?: (operation: string) => Promise<void> | undefined;
+  /** What becomes of an object on its way to the store. */
+  readonly written?: (key: string, bytes: Uint8Array) => Uint8Array;
 }
 
 async function createFleet() {
@@ -92,6 +94,8 @@ async function createFleet() {
     const solver: Solver = { type: 'dns-01', present: async () => undefined, cleanUp: async () => undefined };
     const mine: Store = { ...store };
     for (const name of ['get', 'put', 'delete', 'list'] as const) Object.assign(mine, { [name]: outside(store)[name] });
+    const { put } = mine;
+    mine.put = (key, bytes, options) => put(key, process.written?.(key, bytes) ?? bytes, options);
     const target: Ports['target'] = {
       ...outside(cdn.target),
       type: 'cdn',
@@ -320,6 +324,45 @@ describe('a worker that is killed', () => {
       { seconds: 119, force: true, only },
     );
     expect(statusesOf(report)).toEqual(['renewed']);
+    await expectOnceEach(fleet);
+  });
+});
+
+describe('results that are cut off in the store', () => {
+  const cut = (key: string, bytes: Uint8Array) => {
+    if (!key.endsWith('results.json')) return bytes;
+    injected();
+    return bytes.subarray(0, bytes.length / 2);
+  };
+
+  test('cost nobody else theirs: the coordinator finds in the records what was done, and says what it set aside', async () => {
+    fleet = await createFleet();
+    const report = await fleet.run((order) => fleet.work(order, order.shard === 2 ? { written: cut } : {}), {
+      seconds: 119,
+    });
+    expect(statusesOf(report)).toEqual(['renewed']);
+    expect(fleet.orders.map(({ attempt }) => attempt)).toEqual([1, 1, 1, 1]);
+    expect(report.setAside).toMatchObject([{ key: 'work/000000000001/2/1.results.json' }]);
+    expect(fleet.events.filter((event) => event === 'set_aside')).toHaveLength(1);
+    await expectOnceEach(fleet);
+  });
+
+  test('by a worker that is killed then are no hindrance for the next one', async () => {
+    fleet = await createFleet();
+    const killed: Process = {
+      left: Number.POSITIVE_INFINITY,
+      written(key, bytes) {
+        if (key.endsWith('results.json')) killed.left = 1;
+        return cut(key, bytes);
+      },
+    };
+    const report = await fleet.run(
+      (order) => fleet.work(order, order.shard === 0 && order.attempt === 1 ? killed : {}),
+      { seconds: 119 },
+    );
+    expect(statusesOf(report)).toEqual(['renewed']);
+    expect(fleet.orders.filter(({ shard }) => shard === 0).map(({ attempt }) => attempt)).toEqual([1, 2]);
+    expect(report.setAside).toMatchObject([{ key: 'work/000000000001/0/1.results.json' }]);
     await expectOnceEach(fleet);
   });
 });

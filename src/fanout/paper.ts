@@ -3,8 +3,8 @@ import { KEY_TYPES } from '../config/schema.ts';
 import type { Intent } from '../decide.ts';
 import type { CertificateSpec } from '../inventory.ts';
 import type { Share } from '../lease.ts';
-import type { SetAside } from '../quarantine.ts';
-import { type CertificateRecord, RecordSchema, readJson, type Store, writeJson } from '../record.ts';
+import type { Quarantine, SetAside } from '../quarantine.ts';
+import { type CertificateRecord, RecordSchema, readJson, readOrSetAside, type Store, writeJson } from '../record.ts';
 import type { Outcome } from '../report.ts';
 
 /** One certificate that a worker is to see to, and what the coordinator knew of it. */
@@ -125,10 +125,17 @@ export function writeResults(store: Store, share: Share, results: Results): Prom
   return writeJson(store, resultsKey(share), { version: 1, ...results });
 }
 
-/** What the attempts before this one left. */
-export async function readResultsBefore(store: Store, { fence, shard, attempt }: Share): Promise<Results> {
-  const before = Array.from({ length: attempt - 1 }, (_, index) => ({ fence, shard, attempt: index + 1 }));
-  const all = await Promise.all(before.map((share) => readJson(store, resultsKey(share), ResultsSchema)));
+/**
+ * What the attempts before this one left. Results that are damaged are set aside and tell of nothing: of what was done the
+ * records tell as well.
+ */
+export async function readResultsBefore(
+  store: Store,
+  { fence, shard, attempt }: Share,
+  quarantine: Quarantine,
+): Promise<Results> {
+  const keys = Array.from({ length: attempt - 1 }, (_, index) => resultsKey({ fence, shard, attempt: index + 1 }));
+  const all = await Promise.all(keys.map((key) => readOrSetAside(store, key, ResultsSchema, quarantine)));
   return {
     settled: all.flatMap((results) => results?.settled ?? []),
     setAside: all.flatMap((results) => results?.setAside ?? []),

@@ -160,6 +160,26 @@ describe('the call limiter', () => {
     },
   );
 
+  test('a refusal when the whole second before was ours is no attempt in vain: others who come then are given way no longer than the first', async () => {
+    const deps = steppedDeps();
+    const limiter = createCallLimiter({ callsPerSecond: 10, deps });
+    const take = async (count: number): Promise<{ readonly at: number; readonly turn: Turn }[]> => {
+      const taken: { at: number; turn: Turn }[] = [];
+      for (let nth = 0; nth < count; nth += 1) {
+        const turn = await limiter.take();
+        taken.push({ at: deps.now().getTime(), turn });
+      }
+      return taken;
+    };
+    (await take(21)).at(-1)?.turn.throttled();
+    await deps.sleep(2_500);
+    const refused = (await take(6)).at(-1);
+    refused?.turn.throttled();
+    const started = (await take(80)).map(({ at }) => at - (refused?.at ?? 0));
+    expect(started.filter((at) => at >= 500 && at < 1_500)).toHaveLength(5);
+    expect(started.filter((at) => at >= 4_000 && at < 5_035)).toHaveLength(10);
+  });
+
   test('a refused call of our own that is missing from the second is no reason to give half of it away', async () => {
     const { turns, next } = await calls(20);
     turns[13]?.throttled();

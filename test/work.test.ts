@@ -2,7 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, type MockInstance, test, vi } from 'vitest';
 import { invocationOf } from '../functions/context.ts';
 import { parseDestination } from '../src/destination.ts';
 import { takeLease } from '../src/lease.ts';
@@ -104,6 +104,11 @@ describe('the workers that a function is told of', () => {
   const context = { accountId: '1234567890123456', region: 'cn-hangzhou' };
   const found = (env: Record<string, string>, from: object = context) => invocationOf(from, env).workers;
   const given = { AUTOCERT_WORKERS: '4', AUTOCERT_WORK_FUNCTION: 'autocert-work' };
+  let written: MockInstance<typeof process.stdout.write>;
+  beforeEach(() => {
+    written = vi.spyOn(process.stdout, 'write').mockReturnValue(true);
+  });
+  afterEach(() => written.mockRestore());
 
   test('are functions of FC 3.0, or of a service of FC 2.0', () => {
     const address = { ...context, service: undefined, function: 'autocert-work' };
@@ -116,11 +121,40 @@ describe('the workers that a function is told of', () => {
 
   test.each([
     ['one', { ...given, AUTOCERT_WORKERS: '1' }, context],
-    ['no number', { ...given, AUTOCERT_WORKERS: 'four' }, context],
-    ['no function', { AUTOCERT_WORKERS: '4' }, context],
     ['no account', given, { region: 'cn-hangzhou' }],
     ['nothing', {}, context],
-  ])('are none with %s', (_, env, from) => {
+    ['nothing where a deployment leaves it empty', { AUTOCERT_WORKERS: '', AUTOCERT_WORK_FUNCTION: '' }, context],
+  ])('are none with %s, and nothing is said', (_, env, from) => {
     expect(found(env, from)).toBeUndefined();
+    expect(lines()).toEqual([]);
   });
+
+  test.each([
+    ['four of them', { ...given, AUTOCERT_WORKERS: 'four' }, 'AUTOCERT_WORKERS'],
+    ['half of one', { ...given, AUTOCERT_WORKERS: '2.5' }, 'AUTOCERT_WORKERS'],
+    ['not even one', { ...given, AUTOCERT_WORKERS: '0' }, 'AUTOCERT_WORKERS'],
+    ['less than none', { ...given, AUTOCERT_WORKERS: '-4' }, 'AUTOCERT_WORKERS'],
+    ['no function', { AUTOCERT_WORKERS: '4' }, 'AUTOCERT_WORK_FUNCTION'],
+  ])('are none with %s, which is said and hinders no run', (_, env, wrong) => {
+    const { workers, ...invocation } = invocationOf({ ...context, requestId: 'request-1' }, env);
+    expect(workers).toBeUndefined();
+    expect(invocation).toMatchObject({ runId: 'request-1', env });
+    expect(lines()).toMatchObject([
+      {
+        level: 'warn',
+        event: 'workers_ignored',
+        runId: 'request-1',
+        error: {
+          code: 'CONFIG_INVALID',
+          message: expect.stringContaining(wrong),
+          remedy: expect.stringContaining(`Set ${wrong}`),
+        },
+      },
+    ]);
+  });
+
+  /** What was logged, as objects. */
+  function lines(): unknown[] {
+    return written.mock.calls.map(([line]) => JSON.parse(String(line)));
+  }
 });

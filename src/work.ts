@@ -97,8 +97,13 @@ export async function doShard(order: WorkOrder, { config, ports, deps }: Worker)
     const errands = shard.errands.filter(({ spec }) => !told.has(spec.name));
     const pulse = startPulse(order, () => ({ settled, setAside: quarantine.objects }), lease.store, deps);
     const request = { ...shard.request, runId: order.runId };
+    const settle = (one: Settled) => {
+      settled.push(one);
+      // Should this worker die, the records tell of what went well, but what failed would seem to be put off.
+      if (one.outcome.status === 'failed') pulse.now();
+    };
     try {
-      await reconcileErrands(errands, lease, { config, ports, request, quarantine, deps }, (one) => settled.push(one));
+      await reconcileErrands(errands, lease, { config, ports, request, quarantine, deps }, settle);
     } catch (thrown) {
       await pulse.end('failed').catch((error) => deps.log.warn('pulse_lost', { error: toAutocertError(error) }));
       throw thrown;
@@ -112,31 +117,40 @@ export async function doShard(order: WorkOrder, { config, ports, deps }: Worker)
   return settled.length;
 }
 
-/** Tells the coordinator every few seconds that this worker lives, and what it has done; the last time by `end`. */
+/**
+ * Tells the coordinator every few seconds that this worker lives, and what it has done; at once with `now`, and the last
+ * time by `end`.
+ */
 function startPulse(order: WorkOrder, results: () => Results, store: Store, deps: Deps) {
-  const over = new AbortController();
+  let isOver = false;
+  let rest = new AbortController();
   let beats = 0;
   let told = 0;
 
   async function beat(state: Pulse['state']): Promise<void> {
     const { settled, setAside } = results();
-    if (settled.length > told || setAside.length > 0) await writeResults(store, order, { settled, setAside });
-    told = settled.length;
+    // Others are settled while these are written.
+    const { length } = settled;
+    if (length > told || setAside.length > 0) await writeResults(store, order, { settled, setAside });
+    told = length;
     beats += 1;
     await writePulse(store, order, { beats, state });
   }
 
   async function beatOn(): Promise<void> {
-    while (!over.signal.aborted) {
+    while (!isOver) {
+      rest = new AbortController();
       await beat('working').catch((error) => deps.log.warn('pulse_lost', { error: toAutocertError(error) }));
-      await deps.sleep(BEAT, over.signal).catch(() => undefined);
+      await deps.sleep(BEAT, rest.signal).catch(() => undefined);
     }
   }
 
   const beating = beatOn();
   return {
+    now: () => rest.abort(),
     async end(state: 'done' | 'failed'): Promise<void> {
-      over.abort();
+      isOver = true;
+      rest.abort();
       await beating;
       await beat(state);
     },

@@ -34,12 +34,15 @@ interface Process {
   /** How many operations outside it has left. Default: as many as it likes. */
   left?: number;
   /** What it waits for before this operation. */
-  readonly before?: (operation: string) => Promise<void> | undefined;
+  readonly before?: (operation: string, on: unknown) => Promise<void> | undefined;
   /** What becomes of an object on its way to the store. */
   readonly written?: (key: string, bytes: Uint8Array) => Uint8Array;
+  /** How it waits for its next sign of life. */
+  readonly rest?: (signal: AbortSignal) => Promise<void>;
+  readonly log?: (event: string) => void;
 }
 
-async function createFleet() {
+async function createFleet(fails: (identifier: string) => boolean = () => false) {
   const beganAt = Date.now();
   const start = Date.parse('2026-01-02T00:00:00Z');
   let skipped = 0;
@@ -49,7 +52,7 @@ async function createFleet() {
   const up = { now, isDown: () => false };
   const ca = createSimulatedCa({
     ...up,
-    fails: () => false,
+    fails,
     lifetimeOf: () => 90 * DAY,
     offersRenewalInfo: false,
   });
@@ -86,7 +89,7 @@ async function createFleet() {
           return async (...args: unknown[]) => {
             if (process.left !== undefined) process.left -= 1;
             if ((process.left ?? 0) < 0) return NEVER;
-            await process.before?.(String(name));
+            await process.before?.(String(name), args[0]);
             return Reflect.apply(value, target, args);
           };
         },
@@ -141,7 +144,13 @@ async function createFleet() {
     },
     /** The worker as `functions/work.ts` would run it, in the process given. */
     work(order: WorkOrder, process: Process = {}): void {
-      const deps = { ...depsFor(SHORT), deadline: new Date(order.deadline) };
+      const own = { ...depsFor(SHORT), deadline: new Date(order.deadline) };
+      const { rest, log } = process;
+      const deps: Deps = {
+        ...own,
+        sleep: async (milliseconds, signal) => (rest && signal ? rest(signal) : own.sleep(milliseconds, signal)),
+        ...(log && { log: { debug: log, info: log, warn: log, error: log } }),
+      };
       const folder = `work/${String(order.fence).padStart(12, '0')}/${order.shard}/`;
       const ports = portsOf(process, deps, { folder, shares: order.shares });
       const ended = doShard(order, { config, ports, deps });
@@ -364,6 +373,56 @@ describe('results that are cut off in the store', () => {
     expect(fleet.orders.filter(({ shard }) => shard === 0).map(({ attempt }) => attempt)).toEqual([1, 2]);
     expect(report.setAside).toMatchObject([{ key: 'work/000000000001/0/1.results.json' }]);
     await expectOnceEach(fleet);
+  });
+});
+
+describe('what a worker tells', () => {
+  test('is a failure at once: of a worker that is killed then it is not looked for in the records, where it would only be put off', async () => {
+    const failing = 'www.domain-0.com';
+    fleet = await createFleet((identifier) => identifier === failing);
+    injected();
+    const failed = signal();
+    const killed: Process = {
+      left: Number.POSITIVE_INFINITY,
+      // It has no time left for another sign of life.
+      rest: (signal) => new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason))),
+      before(operation, on) {
+        if (failed.isGiven && !/^(lease|work)\//.test(String(on))) return NEVER;
+        // What is called now is over when whatever can go on has gone on.
+        if (operation === 'put' && on === `certificates/${failing}/record.json`) setImmediate(failed.give);
+        return undefined;
+      },
+    };
+    const report = await fleet.run(
+      (order) => fleet.work(order, order.shard === 0 && order.attempt === 1 ? killed : {}),
+      { seconds: 119 },
+    );
+    expect(fleet.orders.filter(({ shard }) => shard === 0).map(({ attempt }) => attempt)).toEqual([1, 2]);
+    expect(report.outcomes.filter(({ status }) => status !== 'renewed')).toMatchObject([
+      { name: failing, status: 'failed', error: { code: 'ACME_DNS', step: 'issue' } },
+    ]);
+    expect(fleet.ca.tally).toMatchObject({ failedValidations: 1, issued: CERTIFICATES - 1 });
+  });
+
+  test('is all of it in the end, also what came to its end while the rest was written', async () => {
+    fleet = await createFleet();
+    const all = signal();
+    let finished = 0;
+    let told: unknown[] = [];
+    const slow: Process = {
+      rest: () => new Promise((resolve) => setImmediate(resolve)),
+      log(event) {
+        if (event === 'certificate_finished') finished += 1;
+        if (finished === CERTIFICATES / 4) all.give();
+      },
+      before: (operation, on) => (operation === 'put' && String(on).endsWith('results.json') ? all.given : undefined),
+      written(key, bytes) {
+        if (key.endsWith('results.json')) told = JSON.parse(new TextDecoder().decode(bytes)).settled;
+        return bytes;
+      },
+    };
+    await fleet.run((order) => fleet.work(order, order.shard === 0 ? slow : {}));
+    expect(told).toHaveLength(CERTIFICATES / 4);
   });
 });
 

@@ -12,6 +12,7 @@ import { ordersAt } from './sandbox/footprint.ts';
 import { injected } from './sandbox/injections.ts';
 import { type Pebble, startPebble } from './sandbox/pebble.ts';
 import { createSimulatedStore } from './sandbox/simulation/store.ts';
+import { createSignal } from './signal.ts';
 
 let pebble: Pebble;
 beforeAll(async () => {
@@ -60,20 +61,11 @@ function createProcesses() {
   };
 }
 
-/** A promise and what keeps it. */
-function signal() {
-  let give: () => void = () => undefined;
-  const given = new Promise<void>((resolve) => {
-    give = resolve;
-  });
-  return { given, give: () => give() };
-}
-
 test('F26 a process that is overtaken on its way to finalize takes nothing from its successor: one order, one certificate for both', async () => {
   const domain = 'overtaken.example.com';
   const spec = specOf(domain);
   const start = createProcesses();
-  const [stopped, late, done] = [signal(), signal(), signal()];
+  const [stopped, late, done] = [createSignal(), createSignal(), createSignal()];
   injected();
   const slow = await start(({ finalize }) => ({
     async finalize(...order) {

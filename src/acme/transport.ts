@@ -100,13 +100,14 @@ export function createTransport(options: TransportOptions): Transport {
       if (timeLeft(deps) === 0 || signal?.aborted === true) throw last ?? outOfTime(request.purpose, signal?.reason);
       const outcome = await run(request, () => attempt(url, request));
       if (outcome.kind === 'done') return outcome.value;
-      last = outcome.error;
-      if (outcome.kind === 'final') throw last;
       if (outcome.kind === 'badNonce') {
+        // No answer yet: should the time be over now, that is what is told.
         badNonces += 1;
-        if (badNonces >= MOST_BAD_NONCES) throw last;
+        if (badNonces >= MOST_BAD_NONCES) throw outcome.error;
         continue;
       }
+      last = outcome.error;
+      if (outcome.kind === 'final') throw last;
       if (outcome.kind === 'failed' && outcome.lost) losses += 1;
       if (losses > (request.repeatsAfterLostAnswer ?? attempts)) throw last;
       const until = last.retryAfter?.getTime();

@@ -290,6 +290,17 @@ describe('nonces', () => {
     expect(ca.count('newAccount')).toBe(200);
   });
 
+  test('F3 when the time is over with a nonce refused, it is the time that ended the run', async () => {
+    const { ca, acme, deps } = await hostileSession({ secondsLeft: 60 });
+    const refuse = problem(400, 'badNonce');
+    ca.misbehave('newAccount', (exchange) => {
+      void deps.sleep(61_000);
+      return refuse(exchange);
+    });
+    expect(await failureOf(register(acme))).toMatchObject({ code: 'DEADLINE_REACHED', retryable: true });
+    expect(ca.count('newAccount')).toBe(1);
+  });
+
   test('F3 a refused nonce without a new one is followed by new-nonce', async () => {
     const { ca, acme } = await hostileSession();
     ca.misbehave('newAccount', problem(400, 'badNonce', {}, { 'replay-nonce': undefined }), 2);

@@ -95,7 +95,13 @@ describe('F48 the lease', { timeout: 120_000 }, () => {
     ['the order is ready', 'store put certificates/one/order-*.json #4 after', 'stands still', LOST],
     ['the order is finalized', 'ca POST finalize-order #1 after', 'stands still', LOST],
     // After its deadline it asks the CA nothing more and has nothing to write: it never comes to ask for the lease.
-    ['the order is finalized', 'ca POST finalize-order #1 after', 'goes on', 'deferred ACME_ORDER_PENDING'],
+    // When the answer was that the nonce is bad, there is no answer yet.
+    [
+      'the order is finalized',
+      'ca POST finalize-order #1 after',
+      'goes on',
+      /^deferred (ACME_ORDER_PENDING|DEADLINE_REACHED)$/,
+    ],
     ['the certificate is downloaded', 'ca POST certZ #1 after', 'stands still', LOST],
     ['the certificate is stored', 'store put certificates/one/*.json #1 after', 'stands still', LOST],
     ['the record is stored', 'store put certificates/one/record.json #1 after', 'stands still', LOST],
@@ -119,7 +125,8 @@ describe('F48 the lease', { timeout: 120_000 }, () => {
         expect(['renewed', 'redeployed', 'kept']).toContain(endOf(other)['one']);
         seen.push(await look());
       });
-      expect([endOf(late), await brokenIn(one)]).toEqual([{ one: end }, []]);
+      expect(endOf(late)).toEqual({ one: expect.stringMatching(end) });
+      expect(await brokenIn(one)).toEqual([]);
       const asked = late.points.slice(late.points.indexOf(at) + 1).filter((point) => point.startsWith('ca POST'));
       expect(clock === 'goes on' ? asked : [], 'after its deadline the CA is asked nothing more').toEqual([]);
       expect(await look()).toEqual(seen[0]);

@@ -3,7 +3,7 @@ import { createPrivateKey } from './acme/keys.ts';
 import type { Authorization, Order } from './acme/objects.ts';
 import type { NewOrder } from './acme/order.ts';
 import { AcmeProblem } from './acme/problem.ts';
-import { createCsr } from './acme/signing.ts';
+import { type Csr, createCsr } from './acme/signing.ts';
 import { type CertificateFacts, certificateFacts, checkIssued } from './certificate.ts';
 import type { Deps } from './deps.ts';
 import { AutocertError, toAutocertError } from './errors.ts';
@@ -76,25 +76,44 @@ export async function issue(
   record: CertificateRecord,
   context: IssueContext,
 ): Promise<CertificateRecord> {
-  const { account, store, deps, directoryUrl } = context;
+  const { identifiers, name } = spec;
   const opened = (await resume(spec, record, context)) ?? (await open(spec, record, context));
-  let { order, inProgress } = opened;
-  if (order.status === 'pending') ({ order, inProgress } = await authorize(spec.name, order, inProgress, context));
+  const { privateKey } = opened.inProgress;
+  // Made while the DNS is waited for; and what was presented is taken away while the CA makes the certificate.
+  const [proven, csr] = await allOrFirstError([
+    opened.order.status === 'pending' ? authorize(name, opened, context) : opened,
+    createCsr({ identifiers, privateKey }),
+  ]);
+  const [issued, inProgress] = await allOrFirstError([
+    complete(spec, record, { ...proven, csr }, context),
+    takeAway(name, proven.inProgress, context),
+  ]);
+  await forgetOrder(name, inProgress, context);
+  return issued;
+}
+
+/** Finalized, downloaded and saved. */
+async function complete(
+  spec: CertificateSpec,
+  record: CertificateRecord,
+  { order: proven, inProgress, csr }: OpenedOrder & { readonly csr: Csr },
+  context: IssueContext,
+): Promise<CertificateRecord> {
+  const { account, store, lease, deps, directoryUrl } = context;
+  const { name } = spec;
+  let order = proven;
   if (order.status === 'ready') {
-    await context.lease.check();
-    deps.log.info('finalizing', { name: spec.name, order: order.url });
-    order = await account.finalize(
-      order,
-      await createCsr({ identifiers: spec.identifiers, privateKey: inProgress.privateKey }),
-    );
+    await lease.check();
+    deps.log.info('finalizing', { name, order: order.url });
+    order = await account.finalize(order, csr);
   }
   if (order.status !== 'valid') order = await account.pollOrder(order.url, ['valid']);
   const chain = await download(spec, { order, inProgress }, context);
   const facts = certificateFacts(chain);
-  await writeBundle(store, spec.name, facts.fingerprint, { chain, privateKey: inProgress.privateKey });
+  await writeBundle(store, name, facts.fingerprint, { chain, privateKey: inProgress.privateKey });
   const issued: CertificateRecord = {
     version: 1,
-    name: spec.name,
+    name,
     certificate: {
       ...toStored(spec, facts, directoryUrl),
       ...(isWantedBack(record, deps.now()) && { replacedAtOnce: true }),
@@ -102,13 +121,8 @@ export async function issue(
     deployed: record.deployed,
   };
   await writeRecord(store, issued);
-  await forgetOrder(spec.name, inProgress, context);
-  deps.log.info('issued', {
-    name: spec.name,
-    serial: facts.serial,
-    notAfter: facts.notAfter,
-    fingerprint: facts.fingerprint,
-  });
+  const { serial, notAfter, fingerprint } = facts;
+  deps.log.info('issued', { name, serial, notAfter, fingerprint });
   return issued;
 }
 
@@ -121,13 +135,10 @@ export async function rehearse(spec: CertificateSpec, context: IssueContext): Pr
   const { account, deps } = context;
   const record = emptyRecord(spec.name);
   const opened = (await resume(spec, record, context)) ?? (await open(spec, record, context));
-  let { inProgress } = opened;
-  if (opened.order.status === 'pending') {
-    ({ inProgress } = await authorize(spec.name, opened.order, inProgress, context));
-  }
+  const { inProgress } = opened.order.status === 'pending' ? await authorize(spec.name, opened, context) : opened;
   const { authorizations } = opened.order;
   await Promise.allSettled(authorizations.map((url) => account.deactivateAuthorization(url)));
-  await forgetOrder(spec.name, inProgress, context);
+  await forgetOrder(spec.name, await takeAway(spec.name, inProgress, context), context);
   deps.log.info('rehearsed', { name: spec.name, directoryUrl: context.directoryUrl });
 }
 
@@ -272,11 +283,10 @@ function dispensable(request: NewOrder, thrown: unknown): 'profile' | 'replaces'
   return request.replaces === undefined || unrelated.includes(thrown.code) ? undefined : 'replaces';
 }
 
-/** Answers what the CA asks, and takes every answer away again, whatever came of it. */
+/** Answers what the CA asks. When it does not come to anything, every answer is taken away again. */
 async function authorize(
   name: string,
-  order: Order,
-  saved: OrderInProgress,
+  { order, inProgress: saved }: OpenedOrder,
   context: IssueContext,
 ): Promise<OpenedOrder> {
   const { account, store, solver, lease, deps } = context;
@@ -284,22 +294,28 @@ async function authorize(
   const open = authorizations
     .filter(({ status }) => status === 'pending')
     .map((authorization) => openChallenge(authorization, solver, account));
-  let inProgress = { ...saved, challenges: merge(saved.challenges, open) };
+  const inProgress = { ...saved, challenges: merge(saved.challenges, open) };
   // Written first: whatever is presented from here on, the next run knows of it.
   await writeOrder(store, name, inProgress);
-  let answered: Order;
   try {
     deps.log.info('presenting', { name, type: solver.type, identifiers: open.map(({ identifier }) => identifier) });
     await allOrFirstError(open.map((challenge) => solver.present(challenge)));
     await lease.check();
     await allOrFirstError(open.map((challenge) => account.respond(challenge.url)));
     deps.log.info('validating', { name, order: order.url });
-    answered = await account.pollOrder(order.url, ['ready', 'valid']);
-  } finally {
-    inProgress = { ...inProgress, challenges: await cleanUp(name, inProgress, context) };
-    await writeOrder(store, name, inProgress);
+    return { order: await account.pollOrder(order.url, ['ready', 'valid']), inProgress };
+  } catch (thrown) {
+    await takeAway(name, inProgress, context);
+    throw thrown;
   }
-  return { order: answered, inProgress };
+}
+
+/** What the order has presented, and writes down what of it could not be taken away. */
+async function takeAway(name: string, inProgress: OrderInProgress, context: IssueContext): Promise<OrderInProgress> {
+  if (inProgress.challenges.length === 0) return inProgress;
+  const left = { ...inProgress, challenges: await cleanUp(name, inProgress, context) };
+  await writeOrder(context.store, name, left);
+  return left;
 }
 
 function openChallenge(authorization: Authorization, solver: Solver, account: AcmeAccount): OpenChallenge {
@@ -356,9 +372,11 @@ async function cleanUp(
 }
 
 /** Waits for all before it throws: what is under way must not go on behind the back of the clean-up. */
-async function allOrFirstError(promises: readonly Promise<unknown>[]): Promise<void> {
-  const failure = (await Promise.allSettled(promises)).find((result) => result.status === 'rejected');
-  if (failure) throw failure.reason;
+async function allOrFirstError<T extends readonly unknown[] | []>(
+  promises: T,
+): Promise<{ -readonly [Nth in keyof T]: Awaited<T[Nth]> }> {
+  await Promise.allSettled(promises);
+  return Promise.all(promises);
 }
 
 function isWantedBack({ advice }: CertificateRecord, now: Date): boolean {

@@ -68,6 +68,11 @@ function isLibrarySigner(value: unknown): value is LibrarySigner {
   );
 }
 
+export interface Csr {
+  readonly der: Buffer;
+  readonly pem: string;
+}
+
 /**
  * A certificate signing request (RFC 2986, RFC 8555 section 7.4) for exactly these identifiers, as DER and PEM.
  *
@@ -80,7 +85,7 @@ function isLibrarySigner(value: unknown): value is LibrarySigner {
 export async function createCsr(request: {
   readonly identifiers: readonly string[];
   readonly privateKey: Secret;
-}): Promise<{ readonly der: Buffer; readonly pem: string }> {
+}): Promise<Csr> {
   checkIdentifiers(request.identifiers);
   const key = pkcs8(readKey(request.privateKey, 'private key of the certificate'));
   const { crypto } = await loadLibrary();

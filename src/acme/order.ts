@@ -117,8 +117,8 @@ export async function pollOrder(requester: Requester, url: string, until: readon
 
 /**
  * Whatever goes wrong, the order says whether it went through: an answer that was lost, or another process that finalized
- * first, is a success. What is not ready (RFC 8555 section 7.4) was so when we last saw it: somebody has finalized it, or a
- * CA of several machines does not say the same at each of them. So it is no verdict, and is asked again.
+ * first, is a success. An order that is not ready (RFC 8555 section 7.4) was ready when it was last seen: somebody has
+ * finalized it, or a CA of several machines does not say the same at each of them. That is no verdict, and is asked again.
  */
 export async function finalizeOrder(requester: Requester, order: Order, csr: Buffer): Promise<Order> {
   for (let attempt = 1; ; attempt += 1) {

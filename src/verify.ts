@@ -135,8 +135,10 @@ function handshake(
     socket.once('error', (error: NodeJS.ErrnoException) => end({ unreachable: error.code ?? error.message }));
     socket.once('close', () => end({ unreachable: 'the connection was closed' }));
     socket.once('secureConnect', () => {
-      const leaf = socket.getPeerX509Certificate();
-      if (!leaf) return end({ unreachable: 'it shows no certificate' });
+      // Not getPeerX509Certificate(): of each handshake it keeps the chain for as long as the process lives.
+      const { raw } = socket.getPeerCertificate();
+      if (!raw) return end({ unreachable: 'it shows no certificate' });
+      const leaf = new X509Certificate(raw);
       end({ fingerprint: leaf.fingerprint256.replaceAll(':', '').toLowerCase(), pem: leaf.toString() });
     });
   });

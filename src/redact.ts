@@ -1,3 +1,5 @@
+import { createPieces, PIECE } from './pieces.ts';
+
 /**
  * What must not be printed. Every `Secret` is remembered here when it is made, whoever makes it, so that no list of
  * secrets has to be handed around and none can be forgotten: a private key is known from the moment it exists. Each
@@ -6,18 +8,16 @@
 const REDACTED = '[redacted]';
 /** A shorter text would take innocent ones with it. */
 const SHORTEST = 6;
-/** Letters and digits in a row by which a piece of a long secret is known. */
-const WINDOW = 16;
 /** A warm instance gets a new security token every few hours: the oldest are forgotten. */
 const MOST_TEXTS = 256;
-const MOST_WINDOWS = 200_000;
 
 /** One that may be base64 of either alphabet. */
 const TOKEN = /^[A-Za-z0-9+/=_-]{20,}$/;
 
 /** Secret -> the forms that are searched for. */
 const texts = new Map<string, readonly string[]>();
-const windows = new Set<string>();
+/** Of the letters and digits of long secrets. */
+const pieces = createPieces();
 
 /** From now on `withoutSecrets` takes `value` out, in whatever encoding it stands. */
 export function remember(value: string): void {
@@ -28,26 +28,21 @@ export function remember(value: string): void {
     const forms = texts.get(value) ?? formsOf(value);
     texts.delete(value);
     texts.set(value, forms);
-    forgetOldest(texts, MOST_TEXTS);
+    for (const oldest of texts.keys()) {
+      if (texts.size <= MOST_TEXTS) break;
+      texts.delete(oldest);
+    }
   }
-  for (const piece of piecesOf(value, isPrivateKey)) {
-    const letters = lettersOf(piece);
-    if (letters.length < WINDOW) continue;
-    for (let at = 0; at <= letters.length - WINDOW; at += WINDOW) windows.add(letters.slice(at, at + WINDOW));
-    windows.add(letters.slice(-WINDOW));
-  }
-  forgetOldest(windows, MOST_WINDOWS);
-}
-
-function forgetOldest(all: Map<string, unknown> | Set<string>, most: number): void {
-  for (const key of all.keys()) {
-    if (all.size <= most) return;
-    all.delete(key);
+  for (const part of partsOf(value, isPrivateKey)) {
+    const letters = lettersOf(part);
+    if (letters.length < PIECE) continue;
+    for (let at = 0; at <= letters.length - PIECE; at += PIECE) pieces.add(letters, at);
+    pieces.add(letters, letters.length - PIECE);
   }
 }
 
 /** The parts of a secret that mean nothing else: of a URL not its host. */
-function piecesOf(value: string, isPrivateKey: boolean): readonly string[] {
+function partsOf(value: string, isPrivateKey: boolean): readonly string[] {
   if (isPrivateKey) return [value.replace(/-----[A-Z ]{1,40}-----/g, '')];
   if (TOKEN.test(value)) return [value];
   return URL.canParse(value)
@@ -64,7 +59,7 @@ export function withoutSecrets(text: string): string {
   let clean = withoutPrivateKeys(text);
   for (const forms of texts.values()) for (const form of forms) clean = clean.replaceAll(form, REDACTED);
   return clean.replace(RUN, (run, at: number) => {
-    if (run.length < WINDOW || !(hasWindow(run) || looksSecret(run))) return run;
+    if (run.length < PIECE || !(hasPiece(run) || looksSecret(run))) return run;
     // In JSON the first characters may belong to an escape that began before the run.
     const escaped = clean[at - 1] === '\\' ? (run.startsWith('u') ? 5 : 1) : 0;
     return run.slice(0, escaped) + REDACTED;
@@ -104,10 +99,9 @@ function lettersOf(run: string): string {
   return run.replace(ESCAPE, '').replace(/[^A-Za-z0-9]+/g, '');
 }
 
-function hasWindow(run: string): boolean {
-  if (windows.size === 0) return false;
+function hasPiece(run: string): boolean {
   const letters = lettersOf(run);
-  for (let at = 0; at <= letters.length - WINDOW; at += 1) if (windows.has(letters.slice(at, at + WINDOW))) return true;
+  for (let at = 0; at <= letters.length - PIECE; at += 1) if (pieces.has(letters, at)) return true;
   return false;
 }
 

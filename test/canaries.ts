@@ -96,6 +96,7 @@ export function leaksOf(text: string, value: string): string[] {
       piece,
       once,
       encodeURIComponent(once),
+      encodeURIComponent(encodeURIComponent(once)),
       ...inBase64,
       ...inBase64.map((form) => form.replaceAll('+', '-').replaceAll('/', '_')),
     ];

@@ -51,7 +51,7 @@ export interface Plan {
 /** What the first look at all certificates gave. */
 export interface Looked {
   /** Of each certificate, in their order: what is to be done, or where there is nothing to do what became of it. */
-  readonly planned: readonly (Plan | Outcome)[];
+  readonly planned: (Plan | Outcome)[];
   /** Records that the index does not have as they are. */
   readonly unindexed: readonly CertificateRecord[];
 }

@@ -1,6 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
-import pLimit, { type LimitFunction } from 'p-limit';
+import pLimit from 'p-limit';
 import type { Config } from './config.ts';
+import type { Decision } from './decide.ts';
 import { type Deployment, deploy, type TargetDomain } from './deploy.ts';
 import { type Deps, timeLeft } from './deps.ts';
 import { AutocertError, toAutocertError } from './errors.ts';
@@ -122,15 +123,19 @@ async function takeStock(
   return { ...selected, ignored, problems: [] };
 }
 
-/** Does what was decided, the certificate that ends first going first. */
+/**
+ * Does what was decided, the certificate that ends first going first. In `planned` the outcome takes the place of its plan,
+ * which nobody holds any more then: of thousands of certificates, the most of what a run has in memory is to be its report.
+ */
 async function act({ planned, unindexed }: Looked, index: Index, context: RunContext): Promise<Outcome[]> {
   const { ports, request, deps } = context;
-  const work = planned.filter(isPlan);
   // A name whose work is undone or unknown, and is not looked at in this run, stays one.
   const seen = new Set(planned.filter(isDecided).map(nameOf));
   const unseen = [...index.working].filter((name) => !seen.has(name));
-  if (work.length === 0 && unseen.length === index.working.size) return planned.map(asOutcome);
-  const done = new Map<string, Outcome>();
+  if (!planned.some(isPlan) && unseen.length === index.working.size) return planned.map(asOutcome);
+  const conclude = (plan: Plan, outcome: Outcome, record: CertificateRecord): void => {
+    planned[planned.indexOf(plan)] = withStanding(outcome, plan.observation, record);
+  };
   try {
     const lease = await takeLease(ports.store, request.runId, new Date(deps.deadline.getTime() + LEASE_MARGIN), deps);
     const { store } = lease;
@@ -141,19 +146,20 @@ async function act({ planned, unindexed }: Looked, index: Index, context: RunCon
       // Another run may have taken a certificate from the inbox since: the index alone knows of it.
       const records = new Map((await readIndex(store)).records);
       for (const record of unindexed) records.set(record.name, record);
-      await writeIndex(store, { working: new Set([...unseen, ...work.map(({ spec }) => spec.name)]), records });
-      const elsewhere = await handOut(work, lease, holding);
+      await writeIndex(store, { working: new Set([...unseen, ...planned.filter(isPlan).map(nameOf)]), records });
+      const elsewhere = await handOut(planned.filter(isPlan), lease, holding);
       const settle = (plan: Plan, { outcome, record }: Settled): void => {
         const told = elsewhere ? asOfThisRun(outcome, record, plan) : outcome;
-        done.set(plan.spec.name, withReminder(withStanding(told, plan.observation, record), plan));
+        conclude(plan, withReminder(told, plan), record);
         records.set(plan.spec.name, record);
       };
-      for (const plan of work) {
-        const settled = elsewhere?.get(plan.spec.name);
-        if (settled) settle(plan, settled);
+      if (elsewhere) {
+        for (const plan of planned.filter(isPlan)) {
+          const settled = elsewhere.get(plan.spec.name);
+          if (settled) settle(plan, settled);
+        }
       }
-      const here = work.filter(({ spec }) => !elsewhere?.has(spec.name));
-      await reconcileEach(here, lease, holding, settle);
+      await reconcileEach(planned.filter(isPlan), lease, holding, settle);
       await writeIndex(store, { working: new Set(unseen), records });
     } finally {
       await lease.release();
@@ -161,14 +167,13 @@ async function act({ planned, unindexed }: Looked, index: Index, context: RunCon
   } catch (thrown) {
     const error = toAutocertError(thrown);
     deps.log.warn('not_started', { error });
-    for (const { spec, decision, observation, record } of work) {
-      if (done.has(spec.name)) continue;
-      const status = error.code === 'LEASE_HELD' || error.code === 'LEASE_LOST' ? 'deferred' : 'failed';
-      const outcome: Outcome = { name: spec.name, status, decision, error: reported(error, 'record') };
-      done.set(spec.name, withStanding(outcome, observation, record));
+    const status = error.code === 'LEASE_HELD' || error.code === 'LEASE_LOST' ? 'deferred' : 'failed';
+    for (const plan of planned.filter(isPlan)) {
+      const { spec, decision, record } = plan;
+      conclude(plan, { name: spec.name, status, decision, error: reported(error, 'record') }, record);
     }
   }
-  return planned.map((plan) => (isPlan(plan) ? (done.get(plan.spec.name) ?? asOutcome(plan)) : plan));
+  return planned.map(asOutcome);
 }
 
 /**
@@ -213,44 +218,61 @@ export async function reconcileErrands(
   // Each of them is there because something speaks for it.
   const observers = createObservers(ports, account, () => true, deps);
   const holding: RunContext = { ...context, ports: { ...ports, store: lease.store }, observers };
+  await reconcileEach(await lookAtErrands(errands, holding, settle), lease, holding, (_, settled) => settle(settled));
+}
+
+/** What cannot be looked at is settled by that. */
+async function lookAtErrands(
+  errands: readonly Errand[],
+  context: RunContext,
+  settle: (settled: Settled) => void,
+): Promise<Plan[]> {
   const looks = pLimit(LOOKS_AT_ONCE);
   const planned = await Promise.all(
     errands.map(({ spec, record, advice }) =>
       looks(async (): Promise<Plan[]> => {
         try {
-          return [{ ...(await look(spec, { ...record, ...(advice && { advice }) }, holding)), record }];
+          return [{ ...(await look(spec, { ...record, ...(advice && { advice }) }, context)), record }];
         } catch (thrown) {
           const error = toAutocertError(thrown);
-          deps.log.error('observe_failed', { name: spec.name, error });
+          context.deps.log.error('observe_failed', { name: spec.name, error });
           settle({ outcome: failedOutcome(spec.name, error, 'observe'), record });
           return [];
         }
       }),
     ),
   );
-  await reconcileEach(planned.flat(), lease, holding, (_, settled) => settle(settled));
+  return planned.flat();
 }
 
-/** Every certificate by itself, a few at a time, the one that ends first going first. */
+/**
+ * Every certificate by itself, the one that ends first going first: `acme.concurrency` of them at a time until they are
+ * pushed. Waiting for the edges keeps no other from its turn. `work` is emptied: what is done is held by nobody.
+ */
 async function reconcileEach(
-  work: readonly Plan[],
+  work: Plan[],
   lease: Held,
   context: RunContext,
   settle: (plan: Plan, settled: Settled) => void,
 ): Promise<void> {
-  const slots = pLimit(context.config.acme.concurrency);
-  await Promise.all(
-    [...work].sort(endsFirst).map(async (plan) => {
-      const settled = await reconcileOne(plan, lease, slots, context);
-      const { name, status } = settled.outcome;
-      context.deps.log.info('certificate_finished', { name, status });
-      settle(plan, settled);
-    }),
-  );
+  work.sort(endsFirst).reverse();
+  const finished: Promise<void>[] = [];
+  const finish = async (plan: Plan, pushed: () => void): Promise<void> => {
+    const settled = await reconcileOne(plan, lease, pushed, context);
+    const { name, status } = settled.outcome;
+    context.deps.log.info('certificate_finished', { name, status });
+    settle(plan, settled);
+  };
+  const begin = (plan: Plan) => new Promise<void>((pushed) => finished.push(finish(plan, pushed).finally(pushed)));
+  const workOn = async (): Promise<void> => {
+    for (let plan = work.pop(); plan; plan = work.pop()) await begin(plan);
+  };
+  await Promise.all(Array.from({ length: context.config.acme.concurrency }, workOn));
+  await Promise.all(finished);
 }
 
 /** The way of one certificate: look again now that nobody else changes anything, issue, deploy, verify, record. */
-async function reconcileOne(plan: Plan, lease: Held, slots: LimitFunction, context: RunContext): Promise<Settled> {
+async function reconcileOne(plan: Plan, lease: Held, pushed: () => void, context: RunContext): Promise<Settled> {
   const { config, ports, deps } = context;
   const { store } = ports;
   const { name } = plan.spec;
@@ -258,29 +280,22 @@ async function reconcileOne(plan: Plan, lease: Held, slots: LimitFunction, conte
   let { record, decision } = plan;
   let step: Step = 'record';
   try {
-    // Asked for a slot before anything is awaited: what ends first gets the first ones.
-    const current = await slots(async () => {
-      const looked = await lookAgain(plan, context);
-      ({ decision, record } = looked);
-      if (decision.action !== 'renew') return looked;
-      step = 'issue';
-      record = withoutFailures(await issueInTime(looked, lease, context));
-      return { ...looked, observation: { ...looked.observation, record } };
-    });
-    const { observation } = current;
+    const current = await lookAgain(plan, context);
+    ({ decision, record } = current);
+    let { observation } = current;
     if (decision.action === 'keep') {
       await writeRecord(store, observation.record);
       return { outcome: asOutcome(current), record: observation.record };
     }
+    if (decision.action === 'renew') {
+      step = 'issue';
+      record = withoutFailures(await issueInTime(current, lease, context));
+      observation = { ...observation, record };
+    }
     step = 'deploy';
     const { fingerprint = '' } = record.certificate ?? {};
-    const bundle = await readBundle(store, name, fingerprint);
-    const forced = context.request.force && context.request.only !== undefined;
-    const deployments = await deploy(
-      observation,
-      { ...bundle, fingerprint },
-      { target: ports.target, lease, forced, again: decision.reason === 'Forced', deps },
-    );
+    const deployments = await deployStored(observation, fingerprint, decision, lease, context);
+    pushed();
     step = 'verify';
     const verifications = await verify(
       name,
@@ -305,6 +320,20 @@ async function reconcileOne(plan: Plan, lease: Held, slots: LimitFunction, conte
     const status = isPostponement(error) || isLimit(error) ? 'deferred' : 'failed';
     return { outcome: { name, status, decision, error: reported(error, step) }, record };
   }
+}
+
+/** Whoever waits for the edges afterwards has no key in memory any more. Throws STORE_CORRUPT. */
+async function deployStored(
+  observation: Observation,
+  fingerprint: string,
+  decision: Decision,
+  lease: Held,
+  { ports, request, deps }: RunContext,
+): Promise<Deployment[]> {
+  const bundle = await readBundle(ports.store, observation.spec.name, fingerprint);
+  const forced = request.force && request.only !== undefined;
+  const again = decision.reason === 'Forced';
+  return deploy(observation, { ...bundle, fingerprint }, { target: ports.target, lease, forced, again, deps });
 }
 
 /** Another run may have done the work between our look and our lease: its record is the truth. */

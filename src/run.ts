@@ -71,8 +71,11 @@ export async function run(
 
 /** A log line has no room for thousands that are well: there they are a number in the summary, and the others are named. */
 function asLogged(report: RunReport): RunReport {
-  if (report.outcomes.length <= MOST_LOGGED) return report;
-  return { ...report, outcomes: report.outcomes.filter(({ status }) => status !== 'kept') };
+  const { outcomes } = report;
+  if (outcomes.length <= MOST_LOGGED) return report;
+  const changed = outcomes.filter(({ status }) => status !== 'kept');
+  if (changed.length <= MOST_LOGGED) return { ...report, outcomes: changed };
+  return { ...report, outcomes: changed.filter(({ status }) => status === 'deferred' || status === 'failed') };
 }
 
 function readRenewEvent(event: Uint8Array): () => Asked {

@@ -30,14 +30,19 @@ test('twenty certificates cost the CA 7.2 requests each, directory, account and 
   expect(tally(issued)).toMatchObject({ ...ORDERS, directory: 1, newAccount: 1 });
   expect(issued.length, JSON.stringify(tally(issued))).toBeLessThanOrEqual(7.2 * DOMAINS.length);
 
-  expect(statusesOf(await world.renew(config, { payload: { force: true } }))).toEqual(RENEWED);
+  const second = await world.renew(config, { payload: { force: true } });
+  expect(statusesOf(second)).toEqual(RENEWED);
   const again = proxy.requests.slice(issued.length);
-  expect(again.length, JSON.stringify(tally(again))).toBeLessThanOrEqual(7.2 * DOMAINS.length);
+  // Of a certificate whose serial number begins with a zero byte, one in 128, Pebble does not find the order: it answers
+  // "replaces" with 500, twice, and then the order is opened without it.
+  const inVain = 2 * second.lines.filter((line) => line.includes('"event":"replaces_refused"')).length;
+  expect(again.length - inVain, JSON.stringify(tally(again))).toBeLessThanOrEqual(7.2 * DOMAINS.length);
   const renewed = tally(again);
   // However it is set, Pebble takes an authorization of before for one order in a hundred: that order is ready at once.
   const { authorization } = renewed;
   expect(renewed, 'the account is known').toMatchObject({
     ...ORDERS,
+    newOrder: 20 + inVain,
     authorization,
     challenge: authorization,
     directory: 1,

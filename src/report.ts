@@ -81,6 +81,9 @@ export interface RunReport {
   readonly told?: boolean;
 }
 
+/** Certificates up to which the log has the whole report. */
+const MOST_LOGGED = 50;
+
 /** At the end of FC's error text: the run has told people itself, and whoever hears of it from FC need not. */
 export const TOLD = '[people were told]';
 
@@ -98,6 +101,13 @@ export class RunFailed extends Error {
 export function reported(error: AutocertError, step: Step): ReportedError {
   const { code, message, remedy, retryable, requestId } = error;
   return { code, step, message, remedy, retryable, ...(requestId !== undefined && { requestId }) };
+}
+
+/** A log line has no room for thousands that are well: there they are a number in the summary, and the others are named. */
+export function asLogged(report: RunReport): RunReport {
+  const { outcomes } = report;
+  if (outcomes.length <= MOST_LOGGED) return report;
+  return { ...report, outcomes: outcomes.filter(({ status }) => status === 'deferred' || status === 'failed') };
 }
 
 export function isGoodRun(report: RunReport): boolean {

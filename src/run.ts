@@ -14,7 +14,7 @@ import {
   secretsOf,
 } from './invocation.ts';
 import type { RunRequest } from './plan.ts';
-import { isGoodRun, type RunReport, reported, type Step, summary } from './report.ts';
+import { asLogged, isGoodRun, type RunReport, reported, type Step, summary } from './report.ts';
 import type { Secret } from './secret.ts';
 
 /** One invocation while it lasts. */
@@ -35,9 +35,6 @@ interface Ended {
   readonly config: Config | undefined;
   readonly asked: Asked | undefined;
 }
-
-/** Certificates up to which the log has the whole report. */
-const MOST_LOGGED = 50;
 
 /** What a run is asked for. */
 export type Asked = Omit<RunRequest, 'runId' | 'plan'>;
@@ -67,15 +64,6 @@ export async function run(
   } finally {
     for (const connection of running.open) connection.close();
   }
-}
-
-/** A log line has no room for thousands that are well: there they are a number in the summary, and the others are named. */
-function asLogged(report: RunReport): RunReport {
-  const { outcomes } = report;
-  if (outcomes.length <= MOST_LOGGED) return report;
-  const changed = outcomes.filter(({ status }) => status !== 'kept');
-  if (changed.length <= MOST_LOGGED) return { ...report, outcomes: changed };
-  return { ...report, outcomes: changed.filter(({ status }) => status === 'deferred' || status === 'failed') };
 }
 
 function readRenewEvent(event: Uint8Array): () => Asked {

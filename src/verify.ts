@@ -71,7 +71,7 @@ export async function verify(
   deps: Deps,
 ): Promise<Verification[]> {
   const giveUpAt = deps.now().getTime() + Math.min(patience, timeLeft(deps));
-  const settled: Verification[] = [];
+  let settled: Verification[] = [];
   let waiting = [...domains];
   for (let pause = 500; ; pause = Math.min(pause * 2, 15_000)) {
     const read = await Promise.all(
@@ -86,7 +86,7 @@ export async function verify(
     for (const { entry, readings } of closed.filter((one) => isServed(one.readings))) {
       deps.log.info('served', { name, domain: entry.domain, edges: readings.length });
     }
-    settled.push(...closed.flatMap(({ readings }) => readings));
+    settled = [...settled, ...closed.flatMap(({ readings }) => readings)];
     waiting = open.map(({ entry }) => entry);
     if (waiting.length === 0) return settled;
     await deps.sleep(Math.min(pause, left));
@@ -103,8 +103,9 @@ export function isServed(verifications: readonly Verification[]): boolean {
 export function judge(readings: readonly EdgeReading[], fingerprint: string): Verification[] {
   return readings.map(({ domain, edge, ...reading }) => {
     if (reading.fingerprint === undefined) return { domain, edge, status: 'unreachable' };
-    const status = reading.fingerprint === fingerprint ? 'served' : 'stale';
-    return { domain, edge, status, fingerprint: reading.fingerprint };
+    // The one text for all edges: a run keeps it for each.
+    if (reading.fingerprint === fingerprint) return { domain, edge, status: 'served', fingerprint };
+    return { domain, edge, status: 'stale', fingerprint: reading.fingerprint };
   });
 }
 

@@ -1,4 +1,6 @@
-import { startWorld } from '../sandbox/world.ts';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { parseLine, startWorld } from '../sandbox/world.ts';
 import { type Figure, OURS, type Row, type Scale } from './figures.ts';
 
 /** MB of the instance that is enough, and of the one that is at the worst. */
@@ -6,17 +8,29 @@ const BOUND = 128;
 const WORST = 256;
 /**
  * How Node sizes its heap in an instance of 128 MB: half of the memory for what is old, and V8's least for what is young. On
- * this machine's memory it would let garbage lie that it collects there.
+ * this machine's memory it lets garbage lie that it collects there.
  */
-const IN_SMALL_INSTANCE = '--max-old-space-size=64 --max-semi-space-size=1';
+const SMALL = { name: 'heap of a 128 MB instance', options: '--max-old-space-size=64 --max-semi-space-size=1' };
+const LARGE = { name: 'heap of this machine', options: '' };
+/** The small heap is the one that counts, and tells by its sizes whether it grows: 4,000 take minutes. The other is one figure. */
+const MEASURED = [
+  { heap: SMALL, certificates: 250 },
+  { heap: SMALL, certificates: 1_000 },
+  { heap: SMALL, certificates: 4_000 },
+  { heap: LARGE, certificates: 1_000 },
+];
+const MEASURED_SMALL = [
+  { heap: SMALL, certificates: 5 },
+  { heap: LARGE, certificates: 10 },
+];
 /** Seconds for a run that FC would give ten minutes at most: the memory is the figure here. */
 const TIMEOUT = 7_200;
 const ZONES = 100;
-/** The share of the certificates that must have been deployed for the figure to count. */
-const LEAST = 0.99;
 const PUSHES_PER_SECOND = 100;
-
-const HEAPS = { 'heap of a 128 MB instance': IN_SMALL_INSTANCE, 'heap of this machine': '' } as const;
+/** What Pebble says when its DNS lookup took more than two seconds, which a busy machine does not always keep. */
+const PEBBLE_WAS_SLOW = /i\/o timeout/;
+/** The share of the certificates that may fail by that: the others are as many as the figure says. */
+const MOST_SLOW = 0.01;
 
 interface Measured {
   readonly megabytes: number;
@@ -25,14 +39,11 @@ interface Measured {
 
 /** Certificates issued, pushed and seen at the edges by one run, with nothing that makes it wait but the DNS API's limit. */
 export async function memory({ runs, isSmall }: Scale): Promise<Figure[]> {
-  const sizes = isSmall ? [5, 10] : [250, 1_000, 4_000];
   const measured = new Map<string, Measured[]>();
   for (let run = 0; run < runs; run += 1) {
-    for (const certificates of sizes) {
-      for (const [heap, options] of Object.entries(HEAPS)) {
-        const who = `${OURS}, ${certificates} certificates, ${heap}`;
-        measured.set(who, [...(measured.get(who) ?? []), await measure(certificates, options)]);
-      }
+    for (const { heap, certificates } of isSmall ? MEASURED_SMALL : MEASURED) {
+      const who = `${OURS}, ${certificates} certificates, ${heap.name}`;
+      measured.set(who, [...(measured.get(who) ?? []), await measure(certificates, heap.options)]);
     }
   }
   const rows = (key: keyof Measured): Row[] =>
@@ -64,20 +75,29 @@ async function measure(certificates: number, nodeOptions: string): Promise<Measu
       certificates: domains.map((domain) => ({ name: domain, identifiers: [domain], keyType: 'ec256' })),
       cdn: { callsPerSecond: PUSHES_PER_SECOND },
     });
-    const startedAt = performance.now();
+    // Thousands of certificates are more than a variable of a process holds, here as at FC.
+    const path = join(world.storePath, 'config.json');
+    await writeFile(path, JSON.stringify(config));
+    const failures: string[] = [];
     let renewed = 0;
     const onLine = (line: string) => {
-      const isOne = line.includes('"event":"certificate_finished"') && line.includes('"status":"renewed"');
-      if (isOne) renewed += 1;
+      for (const { event, status, error } of parseLine(line)) {
+        if (event === 'certificate_finished' && status === 'renewed') renewed += 1;
+        if (event === 'certificate_failed') failures.push(JSON.stringify(error));
+      }
     };
-    const { peak } = await world.renew(config, {
+    const startedAt = performance.now();
+    const { peak } = await world.renew(undefined, {
       timeout: TIMEOUT,
-      environment: { NODE_OPTIONS: nodeOptions },
+      environment: { NODE_OPTIONS: nodeOptions, AUTOCERT_CONFIG: path },
       onLine,
     });
     const seconds = (performance.now() - startedAt) / 1000;
-    // Pebble gives a DNS lookup two seconds, which a busy machine does not always keep.
-    if (renewed < certificates * LEAST) throw new Error(`${renewed} of ${certificates} certificates were deployed`);
+    const slow = failures.filter((failure) => PEBBLE_WAS_SLOW.test(failure)).length;
+    if (renewed + slow !== certificates || slow > certificates * MOST_SLOW) {
+      const others = failures.filter((failure) => !PEBBLE_WAS_SLOW.test(failure)).slice(0, 3);
+      throw new Error(`${renewed} of ${certificates} were deployed, Pebble was too slow for ${slow}: ${others.join()}`);
+    }
     return { megabytes: peak, seconds };
   } finally {
     await world.close();

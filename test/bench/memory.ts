@@ -32,8 +32,10 @@ const PEBBLE_WAS_SLOW = /i\/o timeout/;
 /** The share of the certificates that may fail by that: the others are as many as the figure says. */
 const MOST_SLOW = 0.01;
 /**
- * Milliseconds without a log line after which Pebble is taken for locked up: it reads an order under a lock that it takes
- * twice, and if a certificate is issued in between, it answers nobody any more (https://github.com/letsencrypt/pebble/issues/554).
+ * Milliseconds without a log line after which Pebble is taken for locked up. Version 2.10 locks itself up when at one instant
+ * an authorization is read, an order made and a certificate stored: the first holds the authorization and waits for the
+ * store, the second holds the store and waits for the authorization, and the third, which waits for the store to write,
+ * keeps everybody else out. A relative of https://github.com/letsencrypt/pebble/issues/554.
  */
 const LOCKED_UP = 60_000;
 const ATTEMPTS = 3;

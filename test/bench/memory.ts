@@ -38,7 +38,7 @@ const MOST_SLOW = 0.01;
  * keeps everybody else out. A relative of https://github.com/letsencrypt/pebble/issues/554.
  */
 const LOCKED_UP = 60_000;
-const ATTEMPTS = 3;
+const ATTEMPTS = 5;
 
 interface Measured {
   readonly megabytes: number;

@@ -1,10 +1,10 @@
-import { createCdn } from './aliyun/cdn.ts';
 import type { CredentialsProvider } from './aliyun/credentials.ts';
 import { createFc } from './aliyun/fc.ts';
 import { createKms } from './aliyun/kms.ts';
 import { createOss, type Oss } from './aliyun/oss.ts';
-import { createRpc, type Rpc } from './aliyun/rpc.ts';
+import type { Rpc } from './aliyun/rpc.ts';
 import type { Authorities } from './authorities.ts';
+import { type Cloud, connectCloud } from './cloud.ts';
 import type { Config } from './config.ts';
 import type { Deps } from './deps.ts';
 import type { Workers, WorkOrder } from './fanout.ts';
@@ -16,21 +16,27 @@ import { retry } from './retry.ts';
 import { createEncryptedStore } from './store/encrypted.ts';
 import { createFileStore } from './store/file.ts';
 import { createOssStore } from './store/oss.ts';
-import { createCdnTarget } from './target/cdn.ts';
 import { createEdges } from './verify.ts';
+
+export interface ConnectOptions {
+  /** A worker, which has its part of a run, calls the APIs at its part of the rate. */
+  readonly part?: LedgerPart;
+  /** Where there is one already. */
+  readonly cloud?: Cloud;
+}
 
 /**
  * The ports of one run, as the configuration asks for them. Nothing is opened before it is used; `close` ends every
- * connection. A worker, which has its `part` of a run, calls the APIs at its part of the rate.
+ * connection.
  */
 export function connect(
   config: Config,
   credentials: CredentialsProvider,
   deps: Deps,
-  part?: LedgerPart,
+  { part, cloud = connectCloud(config, credentials, deps, part) }: ConnectOptions = {},
 ): Ports & { close(): void } {
-  const { cdn, endpoints } = config;
-  const rpc = createRpc({ credentials, deps });
+  const { endpoints } = config;
+  const { rpc, target } = cloud;
   const buckets = new Map<string, Oss>();
   const bucket = (name: string): Oss => {
     const opened = buckets.get(name) ?? createOss({ endpoint: endpoints.oss ?? '', bucket: name, credentials, deps });
@@ -41,7 +47,7 @@ export function connect(
   const share = 1 / (part?.shares ?? 1);
   const authorities = openAuthorities(config, { store, bucket, rpc, share, part, deps });
   return {
-    target: createCdnTarget({ cdn: createCdn({ rpc, endpoint: endpoints.cdn, ...cdn, share, deps }) }),
+    target,
     edges: createEdges(config),
     store,
     authorities,

@@ -1,7 +1,6 @@
 import { setTimeout } from 'node:timers/promises';
 import type { Credentials } from './aliyun/credentials.ts';
 import type { FunctionAddress } from './aliyun/fc.ts';
-import { createOss } from './aliyun/oss.ts';
 import { type LoadOptions, readConfigText } from './config.ts';
 import type { Deps } from './deps.ts';
 import { AutocertError } from './errors.ts';
@@ -73,6 +72,7 @@ export function loadOptions(invocation: Invocation, deps: Deps, open: { close():
     region,
     async readObject({ bucket, key }) {
       const endpoint = `https://oss-${region ?? 'cn-hangzhou'}.aliyuncs.com`;
+      const { createOss } = await import('./aliyun/oss.ts');
       const oss = createOss({ endpoint, bucket, credentials: () => credentialsOf(invocation), deps });
       open.push(oss);
       const bytes = await oss.get(key);

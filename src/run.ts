@@ -1,6 +1,6 @@
+import { connectCloud } from './cloud.ts';
 import { parseNotifying } from './config/notify.ts';
 import { type Config, configSecrets, loadConfig } from './config.ts';
-import { connect, connectWorkers } from './connect.ts';
 import type { Deps } from './deps.ts';
 import { toAutocertError } from './errors.ts';
 import { parseRenewEvent } from './event.ts';
@@ -87,13 +87,19 @@ async function attempt(
     secrets.push(...configSecrets(config));
     asked = askedOf(config);
     const credentials = async () => credentialsOf(invocation);
-    const ports = connect(config, credentials, deps);
-    open.push(ports);
-    const workers = invocation.workers && connectWorkers(invocation.workers, config, credentials, deps);
+    const cloud = connectCloud(config, credentials, deps);
+    open.push(cloud.rpc);
     step = 'inventory';
     // What deals with the answer is loaded while the cloud makes it; it finds it in the target.
     const isAsked = asked.only?.length !== 0;
-    const [{ reconcileAll }] = await Promise.all([import('./reconcile.ts'), isAsked && ports.target.list()]);
+    const [{ connect, connectWorkers }, { reconcileAll }] = await Promise.all([
+      import('./connect.ts'),
+      import('./reconcile.ts'),
+      isAsked && cloud.target.list(),
+    ]);
+    const ports = connect(config, credentials, deps, { cloud });
+    open.push(ports);
+    const workers = invocation.workers && connectWorkers(invocation.workers, config, credentials, deps);
     const report = await reconcileAll(config, { ...ports, workers }, { runId, ...asked, plan }, deps);
     return { report, config, asked };
   } catch (thrown) {
@@ -141,6 +147,7 @@ async function tell({ report, config, asked }: Ended, running: Running): Promise
     open.push(channels);
     let told: boolean | undefined;
     if (notifying.notify.length > 0) {
+      const { connect } = await import('./connect.ts');
       // The run's own connections end with its deadline.
       const ports = config && connect(config, credentials, deps);
       if (ports) open.push(ports);

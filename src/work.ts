@@ -64,7 +64,7 @@ export async function work(event: Uint8Array, invocation: Invocation): Promise<W
     const config = await loadConfig(invocation.env['AUTOCERT_CONFIG'] ?? '', loadOptions(invocation, deps, open));
     secrets.push(...configSecrets(config));
     const part = { folder: shardFolder(order), shares: order.shares };
-    const ports = connect(config, async () => credentialsOf(invocation), deps, part);
+    const ports = connect(config, async () => credentialsOf(invocation), deps, { part });
     open.push(ports);
     const { runId, shard, attempt } = order;
     return { runId, shard, attempt, settled: await doShard(order, { config, ports, deps }) };

@@ -23,9 +23,12 @@ import { type Bundled, outputsOf, type Split, weld } from './weld.ts';
 const ROOT = import.meta.dirname;
 const CLI_SOURCE = 'src/cli/main.ts';
 const CLI = 'cli.mjs';
-/** The handler that runs most often with nothing to do, and what it loads once it has asked for the account's domains. */
+/**
+ * The handler that the timer calls, and what it loads by `import()` in every run: once it has asked for the account's
+ * domains, or to read its configuration.
+ */
 const STARTS = 'renew.ts';
-const FLOW = 'src/reconcile.ts';
+const FLOW = ['src/aliyun/oss.ts', 'src/connect.ts', 'src/reconcile.ts'];
 const ZIP = 'autocert.zip';
 /** Files that go into the zip beside the code. */
 const NOTICES = ['LICENSE', 'THIRD-PARTY-LICENSES'];
@@ -136,7 +139,7 @@ async function bundleFunctions(root: string, outputFolder: string, handlers: rea
   const others = handlers.filter((handler) => handler !== STARTS);
   const welds = [
     { file: 'start.mjs', entries: [entry(STARTS)] },
-    { file: 'functions.mjs', entries: [...others.map(entry), FLOW] },
+    { file: 'functions.mjs', entries: [...others.map(entry), ...FLOW] },
   ];
   return weld(split, welds, COMMONJS_BANNER, OPTIONS);
 }

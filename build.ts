@@ -57,28 +57,55 @@ const COMMONJS_BANNER = [
  */
 const NEVER_LOADED = ['proxy-agent', 'supports-color'];
 
-/** Packages inside the SDKs in whose place there is something smaller, as CommonJS. */
-const REPLACED: ReadonlyMap<string, string> = new Map([
-  // It prints request bodies, private keys among them, when somebody sets DEBUG. In the bundle it says nothing.
-  [
-    'debug',
-    'const silent = () => Object.assign(() => {}, { enabled: false });\nmodule.exports = Object.assign(silent, { debug: silent });',
-  ],
-  // pop-core's JSON parser gives a number of more than 15 digits to it, and what is wanted of that is the digits alone.
-  [
-    'bignumber.js',
-    'module.exports = class { constructor(digits) { this.digits = digits; } toFixed() { return this.digits; } };',
-  ],
-  // Half a megabyte of tables, for answers that are not in UTF-8; `urllib` has no other use for it, and Node knows them too.
-  ['iconv-lite', 'exports.decode = (bytes, charset) => new TextDecoder(charset).decode(bytes);'],
-]);
+interface Replacement {
+  readonly name: string;
+  /** The package in which it is replaced. Default: all. */
+  readonly within?: string;
+  /** CommonJS. */
+  readonly contents: string;
+}
+
+/** Packages inside the SDKs in whose place there is something smaller. */
+const REPLACED: readonly Replacement[] = [
+  {
+    // It prints request bodies, private keys among them, when somebody sets DEBUG. In the bundle it says nothing.
+    name: 'debug',
+    contents: `const silent = () => Object.assign(() => {}, { enabled: false });
+      module.exports = Object.assign(silent, { debug: silent });`,
+  },
+  {
+    // pop-core's JSON parser gives a number of more than 15 digits to it, and what is wanted of that is the digits alone.
+    name: 'bignumber.js',
+    contents:
+      'module.exports = class { constructor(digits) { this.digits = digits; } toFixed() { return this.digits; } };',
+  },
+  {
+    // acme-client's own HTTP, which nobody calls: ours is in src/acme. A run with work to do would begin 90 ms later by it.
+    name: 'axios',
+    within: 'acme-client',
+    contents: `const unused = { use() {} };
+      exports.create = () => ({
+        defaults: { headers: { common: {} } },
+        interceptors: { request: unused, response: unused },
+      });`,
+  },
+  {
+    // Half a megabyte of tables, for answers that are not in UTF-8; `urllib` has no other use for it, and Node knows them too.
+    name: 'iconv-lite',
+    contents: 'exports.decode = (bytes, charset) => new TextDecoder(charset).decode(bytes);',
+  },
+];
 
 const REPLACE: Plugin = {
   name: 'replace',
   setup({ onResolve, onLoad }) {
-    const filter = new RegExp(`^(?:${[...REPLACED.keys()].join('|')})$`);
-    onResolve({ filter }, ({ path }) => ({ path, namespace: 'replaced' }));
-    onLoad({ filter: /.*/, namespace: 'replaced' }, ({ path }) => ({ contents: REPLACED.get(path) ?? '' }));
+    for (const { name, within, contents } of REPLACED) {
+      const namespace = `replaced ${name}`;
+      onResolve({ filter: new RegExp(`^${name}$`) }, ({ path, importer }) =>
+        within === undefined || importer.includes(`/node_modules/${within}/`) ? { path, namespace } : undefined,
+      );
+      onLoad({ filter: /.*/, namespace }, () => ({ contents }));
+    }
   },
 };
 

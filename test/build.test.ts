@@ -70,14 +70,16 @@ test('the same sources make the same zip, in another folder, at another time and
   expect(await sha256(join(first, 'dist/autocert.zip'))).toBe(await sha256(join(second, 'dist/autocert.zip')));
 });
 
-test('what is in the zip runs without node_modules', async () => {
-  const { deployed } = await deploy();
+test('what is in the zip runs without node_modules, and without what nobody needs of the SDKs', async () => {
+  const { deployed, sources } = await deploy();
 
   const results = await Promise.all(
     ['', 'order', 'put', 'call', 'decode', 'number'].map((event) => invoke(deployed, event)),
   );
 
   expect(results).toEqual(['shared', 'AcmeClient', 'Client', 'RPCClient', '中', '12345678901234567890']);
+  const unneeded = /node_modules\/(?:axios|bignumber\.js|debug|iconv-lite)\//;
+  expect([...sources.values()].flat().filter((source) => unneeded.test(source))).toEqual([]);
 });
 
 test('what is loaded later shares its modules with what was loaded at once, which is one file', async () => {

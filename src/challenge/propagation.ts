@@ -39,10 +39,10 @@ const DEEPEST = 8;
 const QUERY_TIMEOUT = 2_000;
 /** After this many queries in a row without a usable answer a server is left out. */
 const SILENT_AFTER = 3;
-/** Milliseconds. What has waited long is asked for less often, so that the wait is longer than it need be by a fifth at most. */
+/** Milliseconds. What has waited long is asked for less often, so that the wait is longer than it need be by a tenth at most. */
 const SHORTEST_POLL = 500;
 const LONGEST_POLL = 5_000;
-const POLL_SHARE = 1 / 5;
+const POLL_SHARE = 1 / 10;
 
 /** The name exists not, or has no record of the type: an answer. Everything else is the lack of one. */
 const NO_RECORD = new Set(['ENOTFOUND', 'ENODATA']);

@@ -76,6 +76,7 @@ export async function issue(
   record: CertificateRecord,
   context: IssueContext,
 ): Promise<CertificateRecord> {
+  const { store, deps, directoryUrl } = context;
   const { identifiers, name } = spec;
   const opened = (await resume(spec, record, context)) ?? (await open(spec, record, context));
   const { privateKey } = opened.inProgress;
@@ -84,22 +85,34 @@ export async function issue(
     opened.order.status === 'pending' ? authorize(name, opened, context) : opened,
     createCsr({ identifiers, privateKey }),
   ]);
-  const [issued, inProgress] = await allOrFirstError([
-    complete(spec, record, { ...proven, csr }, context),
+  const [facts, inProgress] = await allOrFirstError([
+    complete(spec, { ...proven, csr }, context),
     takeAway(name, proven.inProgress, context),
   ]);
+  const issued: CertificateRecord = {
+    version: 1,
+    name,
+    certificate: {
+      ...toStored(spec, facts, directoryUrl),
+      ...(isWantedBack(record, deps.now()) && { replacedAtOnce: true }),
+    },
+    deployed: record.deployed,
+  };
+  // Last: a run that finds it has no reason to look at the order, and at what was presented for it.
+  await writeRecord(store, issued);
   await forgetOrder(name, inProgress, context);
+  const { serial, notAfter, fingerprint } = facts;
+  deps.log.info('issued', { name, serial, notAfter, fingerprint });
   return issued;
 }
 
-/** Finalized, downloaded and saved. */
+/** Finalized and downloaded; the key and the chain are in the store then. */
 async function complete(
   spec: CertificateSpec,
-  record: CertificateRecord,
   { order: proven, inProgress, csr }: OpenedOrder & { readonly csr: Csr },
   context: IssueContext,
-): Promise<CertificateRecord> {
-  const { account, store, lease, deps, directoryUrl } = context;
+): Promise<CertificateFacts> {
+  const { account, store, lease, deps } = context;
   const { name } = spec;
   let order = proven;
   if (order.status === 'ready') {
@@ -111,19 +124,7 @@ async function complete(
   const chain = await download(spec, { order, inProgress }, context);
   const facts = certificateFacts(chain);
   await writeBundle(store, name, facts.fingerprint, { chain, privateKey: inProgress.privateKey });
-  const issued: CertificateRecord = {
-    version: 1,
-    name,
-    certificate: {
-      ...toStored(spec, facts, directoryUrl),
-      ...(isWantedBack(record, deps.now()) && { replacedAtOnce: true }),
-    },
-    deployed: record.deployed,
-  };
-  await writeRecord(store, issued);
-  const { serial, notAfter, fingerprint } = facts;
-  deps.log.info('issued', { name, serial, notAfter, fingerprint });
-  return issued;
+  return facts;
 }
 
 /**

@@ -30,6 +30,19 @@ export async function handler(event: Buffer): Promise<string> {
   if (event.toString() === 'put') return (await import('ali-oss')).default.name;
   if (event.toString() === 'call') return (await import('@alicloud/pop-core')).default.RPCClient.name;
   if (event.toString() === 'decode') return (await import('iconv-lite')).default.decode(Buffer.from([0xd6, 0xd0]), 'gbk');
+  if (event.toString() === 'unpack') {
+    const httpx = (await import('httpx')).default;
+    const packed = (await import('node:zlib')).gzipSync('unpacked');
+    const server = (await import('node:http')).createServer((_, response) => {
+      response.writeHead(200, { 'content-encoding': 'gzip' }).end(packed);
+    });
+    await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const answer = await httpx.request(\`http://127.0.0.1:\${server.address().port}/\`);
+    const text = await httpx.read(answer, 'utf8');
+    server.close();
+    server.closeAllConnections();
+    return text;
+  }
   if (event.toString() === 'number') {
     const { CertId } = (await import('json-bigint')).default.parse('{"CertId":12345678901234567890}');
     return CertId.toFixed();
@@ -74,10 +87,10 @@ test('what is in the zip runs without node_modules, and without what nobody need
   const { deployed, sources } = await deploy();
 
   const results = await Promise.all(
-    ['', 'order', 'put', 'call', 'decode', 'number'].map((event) => invoke(deployed, event)),
+    ['', 'order', 'put', 'call', 'decode', 'unpack', 'number'].map((event) => invoke(deployed, event)),
   );
 
-  expect(results).toEqual(['shared', 'AcmeClient', 'Client', 'RPCClient', '中', '12345678901234567890']);
+  expect(results).toEqual(['shared', 'AcmeClient', 'Client', 'RPCClient', '中', 'unpacked', '12345678901234567890']);
   const unneeded = /node_modules\/(?:axios|bignumber\.js|debug|iconv-lite)\//;
   expect([...sources.values()].flat().filter((source) => unneeded.test(source))).toEqual([]);
 });

@@ -66,12 +66,8 @@ export async function weld(
   /** Each part's weld. */
   const homes = new Map<string, string>();
   for (const { file, entries } of welds) {
-    const roots = [...outputs].filter(([, { entryPoint }]) => entries.includes(entryPoint ?? ''));
-    for (const part of closure(
-      outputs,
-      roots.map(([root]) => root),
-    ))
-      if (!homes.has(part)) homes.set(part, file);
+    const roots = [...outputs].flatMap(([part, { entryPoint = '' }]) => (entries.includes(entryPoint) ? [part] : []));
+    for (const part of closure(outputs, roots)) if (!homes.has(part)) homes.set(part, file);
   }
   const named = partsTakenElsewhere(outputs, homes);
   const lists = new Map(

@@ -59,7 +59,7 @@ function placeOf(piece: number, table: Float64Array): number {
   return place;
 }
 
-/** From 1 to 2^53: two FNV-1a hashes of 32 bits that begin apart, of one of which 21 bits count. */
+/** From 1 to 2^53: FNV-1a of 32 bits, and above it 21 bits of another hash that is multiplied and shifted. */
 function numberOf(text: string, at: number): number {
   let [high, low] = [0x9e3779b9, 0x811c9dc5];
   for (let next = at; next < at + PIECE; next += 1) {

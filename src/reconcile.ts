@@ -263,7 +263,13 @@ async function reconcileEach(
     context.deps.log.info('certificate_finished', { name, status });
     settle(plan, settled);
   };
-  const begin = (plan: Plan) => new Promise<void>((pushed) => finished.push(finish(plan, pushed).finally(pushed)));
+  const begin = (plan: Plan) =>
+    new Promise<void>((pushed) => {
+      const end = finish(plan, pushed);
+      finished.push(end);
+      // A defect is thrown when all have ended. A rejection that nobody waits for until then would end the process.
+      end.catch(() => undefined).finally(pushed);
+    });
   const workOn = async (): Promise<void> => {
     for (let plan = work.pop(); plan; plan = work.pop()) await begin(plan);
   };

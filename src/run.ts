@@ -97,6 +97,7 @@ async function attempt(
       import('./reconcile.ts'),
       isAsked && cloud.target.list(),
     ]);
+    step = 'config';
     const ports = connect(config, credentials, deps, { cloud });
     open.push(ports);
     const workers = invocation.workers && connectWorkers(invocation.workers, config, credentials, deps);

@@ -137,10 +137,15 @@ function handshake(
     socket.once('close', () => end({ unreachable: 'the connection was closed' }));
     socket.once('secureConnect', () => {
       // Not getPeerX509Certificate(): of each handshake it keeps the chain for as long as the process lives.
-      const { raw } = socket.getPeerCertificate();
-      if (!raw) return end({ unreachable: 'it shows no certificate' });
-      const leaf = new X509Certificate(raw);
-      end({ fingerprint: leaf.fingerprint256.replaceAll(':', '').toLowerCase(), pem: leaf.toString() });
+      try {
+        const { raw } = socket.getPeerCertificate();
+        if (!raw) return end({ unreachable: 'it shows no certificate' });
+        const leaf = new X509Certificate(raw);
+        end({ fingerprint: leaf.fingerprint256.replaceAll(':', '').toLowerCase(), pem: leaf.toString() });
+      } catch {
+        // Out of an event's listener it would end the process, and all the other certificates' run with it.
+        end({ unreachable: 'its certificate cannot be read' });
+      }
     });
   });
 }

@@ -40,6 +40,8 @@ interface Gates {
   readonly order?: (domain: string) => Promise<void> | undefined;
   /** Before the edges of a domain answer that was pushed to in this run. */
   readonly edges?: () => Promise<void>;
+  /** When a certificate has come to its end. */
+  readonly finished?: () => void;
 }
 
 async function createFleet(certificates: number) {
@@ -65,14 +67,16 @@ async function createFleet(certificates: number) {
       now += milliseconds;
     },
     /** Begins a run, and tells what it is doing. */
-    run({ order, edges }: Gates = {}) {
+    run({ order, edges, finished: onFinished }: Gates = {}) {
       const keys: WeakRef<object>[] = [];
       const advice: WeakRef<object>[] = [];
       const pushed = new Set<string>();
       let finished = 0;
       const ignore = () => undefined;
       const info = (event: string) => {
-        if (event === 'certificate_finished') finished += 1;
+        if (event !== 'certificate_finished') return;
+        finished += 1;
+        onFinished?.();
       };
       const deps: Deps = {
         now: () => new Date(now),
@@ -197,4 +201,20 @@ test('a certificate that waits for its turn is what is to be done about it, and 
   }
   const [few = 0, many = 0] = held;
   expect((many - few) / 2_000, 'bytes, the configuration and the account with it').toBeLessThan(3_000);
+});
+
+test('a defect at the end of one certificate is the error of the run when all have ended, and ends no process', async () => {
+  const fleet = await createFleet(3);
+  const last = createGate();
+  openAll = last.open;
+  const run = fleet.run({
+    order: (domain) => (domain === fleet.domains.at(-1) ? last.passed() : undefined),
+    finished() {
+      throw new Error('a defect');
+    },
+  });
+  await expect.poll(() => [run.finished, last.waiting], WAIT).toEqual([2, 1]);
+  last.open();
+  const { outcomes } = await run.report;
+  expect(outcomes.map(({ status, error }) => [status, error?.code])).toEqual(Array(3).fill(['failed', 'INTERNAL']));
 });

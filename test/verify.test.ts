@@ -73,6 +73,15 @@ describe('an edge is read', () => {
     asked.mockRestore();
   });
 
+  test('and one whose certificate Node cannot make sense of is out of reach, and ends no process', async () => {
+    const asked = vi.spyOn(TLSSocket.prototype, 'getPeerCertificate').mockImplementation(() => {
+      throw new Error('unknown curve');
+    });
+    const [reading] = await edgesAt([edge.address]).read('www.example.com', undefined);
+    expect(reading).toMatchObject({ unreachable: 'its certificate cannot be read' });
+    asked.mockRestore();
+  });
+
   test("at every address that the domain's CDN name has, when no address is given", async () => {
     const readings = await edgesAt(undefined).read('www.example.com', 'www.example.com.w.kunlun.example');
     expect(readings.map(({ edge: address }) => address)).toEqual(['127.0.0.11:443', '[::1]:443']);

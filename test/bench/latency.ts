@@ -130,9 +130,11 @@ async function ours({ certificates, zones }: Size): Promise<Measured> {
       certificates: domains.map((domain) => ({ name: domain, identifiers: [domain], keyType: 'ec256' })),
     };
     const startedAt = performance.now();
-    const { error, lines } = await world.renew(config);
+    const { error, report, lines } = await world.renew(config);
     const seconds = (performance.now() - startedAt) / 1000;
     if (error) throw new Error(`${error.errorMessage}: ${lines.find((line) => line.includes('certificate_failed'))}`);
+    const other = report.outcomes.find(({ status }) => status !== 'renewed');
+    if (other) throw new Error(`${other.name} was ${other.status}: ${other.error?.message}`);
     const requests = world.pebble.log.filter((line) => /^(GET|HEAD|POST) \/(?!roots)/.test(line)).length;
     return { seconds, requests: requests / certificates };
   });
